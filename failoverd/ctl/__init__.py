@@ -1,0 +1,1 @@
+"""failoverctl: speaks only the API."""

@@ -1,0 +1,36 @@
+"""The plain values that the planner reads: targets and zones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, frozen=True)
+class Zone:
+    """One zone of one target. `name`: lower case, absolute, trailing dot. The shell knows the key by `key_name`."""
+
+    target: str
+    name: str
+    primaries: tuple[tuple[str, int], ...]
+    key_file: str
+    key_name: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class DnsPlan:
+    """All zones, and the rules for records. TTL = ttl_s, or lease/3 bounded by min and max when ttl_s is 0 (RFC 4702 5)."""
+
+    zones: tuple[Zone, ...]
+    ttl_s: int = 0
+    ttl_min_s: int = 600
+    ttl_max_s: int = 3600
+    conflict_mode: str = "check-with-dhcid"
+
+    def zone_for(self, name: str, target: str) -> Zone | None:
+        """The zone of `target` with the longest suffix match on whole labels."""
+        best: Zone | None = None
+        for zone in self.zones:
+            fits = zone.target == target and (name == zone.name or name.endswith("." + zone.name))
+            if fits and (best is None or len(zone.name) > len(best.name)):
+                best = zone
+        return best

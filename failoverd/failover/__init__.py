@@ -1,0 +1,1 @@
+"""What the partner says and hears (draft-ietf-dhc-failover-12 as ISC dhcpd speaks it)."""

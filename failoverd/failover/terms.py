@@ -1,0 +1,32 @@
+"""The terms of one relationship, as configured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, frozen=True)
+class Terms:
+    """One relationship, seen from this server. Times in seconds. `hba`: 32 bytes, bit set = the primary serves
+    (failover-protocol.md 9.3). `partner_is_dhcpd`: the partner is configured as an ISC dhcpd."""
+
+    name: str
+    primary: bool
+    local_address: int
+    local_port: int
+    partner_address: int
+    partner_port: int
+    mclt_s: int
+    hba: bytes
+    load_balance_max_s: int
+    max_response_delay_s: int
+    max_unacked: int
+    max_misbalance: int
+    max_ownership: int
+    min_balance_s: int
+    max_balance_s: int
+    auto_partner_down_s: int
+    lone_boot_serve: bool
+    partner_is_dhcpd: bool
+    partner_max_unacked: int
+    pools: tuple[str, ...]

@@ -1,0 +1,1 @@
+"""The only room that awaits, opens, sleeps or reads a clock."""

@@ -1,0 +1,1 @@
+"""The same Node in a world made of one seed."""
