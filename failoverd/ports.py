@@ -84,8 +84,8 @@ class ConnectFailed:
 class DnsAnswer:
     """What became of one DnsUpdate or DnsQuery.
 
-    `rcode` is an rcode of a verified reply ("NOERROR", "YXDOMAIN", ...), or "TIMEOUT", "UNREACHABLE", "BADKEY", "BADSIG", "BADTIME",
-    "INTERNAL" (our own encoding failed). `records`: for a query, (type, rdata text) at the name.
+    `rcode` is an rcode of a verified reply ("NOERROR", "YXDOMAIN", ...), or "TIMEOUT", "UNREACHABLE", "BADKEY", "BADSIG",
+    "BADTIME", "INTERNAL" (our own encoding failed). `records`: for a query, (type, rdata text) at the name.
     """
 
     ident: int

@@ -24,7 +24,7 @@ class Reservation:
 @dataclass(slots=True, frozen=True)
 class Subnet:
     """One subnet. `options`: code -> value, global, network and subnet levels merged (subnet-mask not included).
-    `ddns_domain`: absolute with trailing dot, "" for no forward names. `name_template`: for clients that send no name, "" for none."""
+    `ddns_domain`: absolute with trailing dot, "" for no forward names. `name_template`: for clients without a name, "" for none."""
 
     name: str
     prefix: int
