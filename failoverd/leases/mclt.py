@@ -1,0 +1,84 @@
+"""Every sum of time about a lease: what may be promised to a client, and how long an address must rest.
+
+Implements failover-protocol.md 7.1 (the MCLT rule) and safety.md 9 to 12. All times UTC seconds, all lengths seconds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from failoverd.leases.lease import NEVER, BindingState, Lease
+from failoverd.leases.rights import Rights
+
+INFINITE = 0xFFFFFFFF  # RFC 2131 3.3: an infinite lease
+
+
+class Promise(NamedTuple):
+    """What a client is promised: `ends`, and the `potential` expiry to be told to the partner."""
+
+    give_s: int
+    ends: int
+    potential: int
+
+
+def limit(lease: Lease, rights: Rights, now: int) -> int:
+    """The latest end that the MCLT rule lets us promise (safety.md 9, 11): max(now, acked) + MCLT, the acked time taken early
+    by the clocks' slack; at a lone boot the last proven contact stands in the place of now."""
+    told = lease.acked
+    start = now
+    if rights.bound is not None:
+        start = min(now, rights.bound)
+        if rights.bound_end:
+            told = lease.acked_end
+    return max(start, told - rights.slack_s if told else 0) + rights.mclt_s
+
+
+def promise(lease: Lease, want_s: int, rights: Rights, now: int) -> Promise | None:
+    """How long the client may have the address, or None when nothing may be promised beyond now.
+
+    failover-protocol.md 7.1: give = min(want, limit - now); potential = now + want + give // 2.
+    """
+    if not rights.failover:
+        ends = NEVER if want_s >= INFINITE else min(now + want_s, NEVER - 1)
+        return Promise(min(want_s, ends - now) if want_s < INFINITE else INFINITE, ends, ends)
+    latest = limit(lease, rights, now)
+    if latest <= now:
+        return None
+    if want_s >= INFINITE:
+        if lease.acked >= NEVER and rights.bound is None:
+            return Promise(INFINITE, NEVER, NEVER)
+        return Promise(latest - now, latest, NEVER)
+    give = min(want_s, latest - now)
+    return Promise(give, now + give, min(now + want_s + give // 2, NEVER - 1))
+
+
+def rest_until(lease: Lease, rights: Rights) -> int | None:
+    """In partner-down: the time after which an address that is not ours, or a freed lease, may go to another client; None when
+    not in partner-down. draft-12 9.4: MCLT beyond every expiry and potential expiry sent, acked or received (safety.md 12)."""
+    if rights.partner_down_since is None:
+        return None
+    if lease.horizon >= NEVER or lease.not_before >= NEVER:
+        return NEVER
+    return max(rights.partner_down_since, lease.horizon, lease.not_before) + rights.wait_mclt_s + rights.slack_s
+
+
+def due(lease: Lease, rights: Rights) -> int | None:
+    """When the clock changes this lease next, or None. ACTIVE ends; EXPIRED, RELEASED and RESET are freed in partner-down;
+    ABANDONED ends its quarantine."""
+    state = lease.state
+    if state in (BindingState.ACTIVE, BindingState.ABANDONED):
+        if lease.ends >= NEVER or not rights.expire:
+            return None
+        return lease.ends + (rights.slack_s if rights.failover else 0)
+    if state in (BindingState.EXPIRED, BindingState.RELEASED, BindingState.RESET):
+        if not rights.failover:
+            return lease.ends
+        return rest_until(lease, rights)
+    return None
+
+
+def horizon(lease: Lease) -> int:
+    """The newest of every end and potential expiry that this record ever held; never lowered. An ABANDONED end is a quarantine
+    of ours, not a promise to a client."""
+    ends = 0 if lease.state is BindingState.ABANDONED else lease.ends
+    return max(lease.horizon, ends, lease.potential, lease.acked)

@@ -1,0 +1,235 @@
+"""The lease table: every fact about every address, found in O(1) whatever the pool size.
+
+Promises no object per lease to its callers: a record is read with `get`, written with `put`. Never-used addresses are not rows.
+Free queues, client index and the clock's queue are kept here; rules are not (allocate.py, reclaim.py).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heapify, heappop, heappush
+from itertools import islice
+from typing import NamedTuple
+
+from failoverd.leases.lease import BindingState, Lease, virgin
+from failoverd.leases.pool import Pool
+
+OFFER_S = 120.0  # how long an OFFER reserves its address (safety.md 6)
+FREE_LOOK = 64  # refused or offered addresses looked at before a pool counts as having none
+OFFER_LIMIT = 20_000  # reservations by OFFER kept at once; beyond it the oldest is given up
+
+
+class Offered(NamedTuple):
+    """A reservation by OFFER: memory only, lost at a crash, harmlessly."""
+
+    client: bytes
+    until_mono: float
+
+
+class PoolState:
+    """One pool's queues and counts. `free` and `backup` hold used addresses in the order in which they became so."""
+
+    __slots__ = ("_cursor", "_range", "backup", "counts", "free", "pool", "returned")
+
+    def __init__(self, pool: Pool) -> None:
+        """All addresses never used."""
+        self.pool = pool
+        self.counts = [0] * 8
+        self.free: dict[int, None] = {}
+        self.backup: dict[int, None] = {}
+        self.returned: deque[int] = deque()
+        self._range = 0
+        self._cursor = pool.ranges[0][0] if pool.ranges else 0
+
+    def count(self, state: BindingState) -> int:
+        """How many addresses of the pool are in this state; never-used ones are FREE."""
+        n = self.counts[state]
+        if state is BindingState.FREE:
+            n += self.pool.size - sum(self.counts)
+        return n
+
+    def next_virgin(self, taken: Callable[[int], bool]) -> int | None:
+        """The next never-used address that is not taken; the cursor passes taken ones for good, O(1) amortised."""
+        while self.returned:
+            address = self.returned[0]
+            if not taken(address):
+                return address
+            self.returned.popleft()
+        while self._range < len(self.pool.ranges):
+            last = self.pool.ranges[self._range][1]
+            while self._cursor <= last:
+                if not taken(self._cursor):
+                    return self._cursor
+                self._cursor += 1
+            self._range += 1
+            if self._range < len(self.pool.ranges):
+                self._cursor = self.pool.ranges[self._range][0]
+        return None
+
+
+class LeaseTable:
+    """All leases of one address family."""
+
+    def __init__(self, pools: Iterable[Pool]) -> None:
+        """An empty table over these pools."""
+        self._rows: dict[int, Lease] = {}
+        self._clients: dict[bytes, list[int]] = {}
+        self._offers: dict[int, Offered] = {}
+        self.pools: dict[str, PoolState] = {}
+        self._heap: list[tuple[int, int]] = []
+        self._due: dict[int, int] = {}
+        starts: list[tuple[int, int, PoolState]] = []
+        for pool in pools:
+            state = PoolState(pool)
+            self.pools[pool.name] = state
+            starts.extend((first, last, state) for first, last in pool.ranges)
+        starts.sort(key=lambda item: item[0])
+        self._ranges = starts
+        self._firsts = [item[0] for item in starts]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._rows)
+
+    def pool_of(self, address: int) -> PoolState | None:
+        """The pool that holds the address, None outside every pool (a reservation's address)."""
+        i = bisect_right(self._firsts, address) - 1
+        if i >= 0 and address <= self._ranges[i][1]:
+            return self._ranges[i][2]
+        return None
+
+    def get(self, address: int) -> Lease:
+        """The record of an address; a never-used one reads as FREE."""
+        return self._rows.get(address) or virgin(address)
+
+    def has_row(self, address: int) -> bool:
+        """Whether the address was ever used or announced."""
+        return address in self._rows
+
+    def rows(self) -> Iterator[Lease]:
+        """All rows, in no order that may be relied on for decisions."""
+        return iter(list(self._rows.values()))
+
+    def of_client(self, client: bytes) -> list[Lease]:
+        """The leases whose last client this is, oldest first."""
+        return [self._rows[a] for a in self._clients.get(client, ())] if client else []
+
+    def put(self, lease: Lease, due: int | None) -> None:
+        """Store a record. `due`: when the clock changes it next (mclt.due)."""
+        address = lease.address
+        old = self._rows.get(address)
+        state = self.pool_of(address)
+        if old is not None:
+            self._unindex(old, state)
+        self._rows[address] = lease
+        client = lease.client
+        if client:
+            self._clients.setdefault(client, []).append(address)
+        if state is not None:
+            state.counts[lease.state] += 1
+            if lease.state is BindingState.FREE:
+                state.free[address] = None
+            elif lease.state is BindingState.BACKUP:
+                state.backup[address] = None
+        self.set_due(address, due)
+
+    def _unindex(self, old: Lease, state: PoolState | None) -> None:
+        if old.client:
+            held = self._clients[old.client]
+            held.remove(old.address)
+            if not held:
+                del self._clients[old.client]
+        if state is not None:
+            state.counts[old.state] -= 1
+            state.free.pop(old.address, None)
+            state.backup.pop(old.address, None)
+
+    # --- offers ---------------------------------------------------------------------------------------------------------
+
+    def offer(self, address: int, client: bytes, mono: float) -> None:
+        """Reserve an address in memory for this client."""
+        if len(self._offers) >= OFFER_LIMIT:
+            self._drop_offer(next(iter(self._offers)))
+        self._offers.pop(address, None)
+        self._offers[address] = Offered(client, mono + OFFER_S)
+
+    def offered_to(self, address: int, mono: float) -> bytes:
+        """The client that holds a live OFFER of this address, b"" for none."""
+        held = self._offers.get(address)
+        return held.client if held is not None and held.until_mono > mono else b""
+
+    def take_offer(self, address: int) -> None:
+        """The offer is used up, or void."""
+        if address in self._offers:
+            self._drop_offer(address)
+
+    def sweep_offers(self, mono: float) -> None:
+        """Give up the offers that ran out; they are in the order in which they were made."""
+        while self._offers:
+            address = next(iter(self._offers))
+            if self._offers[address].until_mono > mono:
+                return
+            self._drop_offer(address)
+
+    def offers(self) -> int:
+        """How many addresses are reserved by OFFER."""
+        return len(self._offers)
+
+    def offers_in(self, pool: Pool) -> int:
+        """How many of a pool's addresses are reserved by OFFER."""
+        return sum(1 for a in self._offers if any(first <= a <= last for first, last in pool.ranges))
+
+    def _drop_offer(self, address: int) -> None:
+        del self._offers[address]
+        state = self.pool_of(address)
+        if state is not None and address not in self._rows:
+            state.returned.append(address)
+
+    # --- free addresses -------------------------------------------------------------------------------------------------
+
+    def first_free(self, state: PoolState, own: BindingState, accept: Callable[[Lease], bool]) -> Lease | None:
+        """The best free address of a pool in state `own` that is not offered and that `accept`s: never used first (FREE only), then
+        the one that has been free for longest. Looks at FREE_LOOK addresses at most."""
+        if own is BindingState.FREE:
+            address = state.next_virgin(lambda a: a in self._rows or a in self._offers)
+            if address is not None and accept(virgin(address)):
+                return virgin(address)
+        for address in islice(state.free if own is BindingState.FREE else state.backup, FREE_LOOK):
+            if address not in self._offers and accept(self._rows[address]):
+                return self._rows[address]
+        return None
+
+    # --- the clock's queue ------------------------------------------------------------------------------------------------
+
+    def set_due(self, address: int, due: int | None) -> None:
+        """When the clock changes this row next; None: never."""
+        if due is None:
+            self._due.pop(address, None)
+            return
+        if self._due.get(address) == due:
+            return
+        self._due[address] = due
+        heappush(self._heap, (due, address))
+        if len(self._heap) > 2 * len(self._due) + 1024:
+            self._heap = [(when, a) for a, when in self._due.items()]
+            heapify(self._heap)
+
+    def next_due(self) -> int | None:
+        """The earliest wall time at which a row is due."""
+        while self._heap:
+            when, address = self._heap[0]
+            if self._due.get(address) == when:
+                return when
+            heappop(self._heap)
+        return None
+
+    def pop_due(self, now: float) -> Lease | None:
+        """The next row whose time has come, taken off the queue."""
+        when = self.next_due()
+        if when is None or when > now:
+            return None
+        address = heappop(self._heap)[1]
+        del self._due[address]
+        return self._rows[address]
