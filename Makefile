@@ -1,0 +1,48 @@
+# failoverd. Every target installs what it is missing first (Debian packages as root, the environment in .venv).
+PYTEST  := .venv/bin/pytest
+FILES   := failoverd tests
+KEEP    ?= 0
+.PHONY: help setup check test test-full demo interop bench fresh lock
+
+help:
+	@echo 'make demo [KEEP=1]  a pair, BIND master and slave, relay and 24 clients in network namespaces, every step checked'
+	@echo 'make test           check, then all tests (15 minutes at most)'
+	@echo 'make check          format, lint, types, layout'
+	@echo 'make test-full      the slow tests as well'
+	@echo 'make interop        only the tests against real dhcpd and BIND'
+	@echo 'make bench          perfdhcp against the pair and against a pair of dhcpd (about 6 minutes)'
+	@echo 'make fresh          demo and test of HEAD in a minimal Debian 12 in a scratch directory'
+	@echo 'make lock           resolve the Python packages anew into .ci/requirements.lock'
+
+setup:
+	@.ci/setup
+
+check: setup
+	.venv/bin/ruff format --check --quiet $(FILES)
+	.venv/bin/ruff check --quiet $(FILES)
+	.venv/bin/mypy
+	$(PYTEST) tests/test_tidy.py
+
+# One pytest for all parts, in the order of their budgets; tests/conftest.py sorts, times and prints them.
+test: check
+	timeout --kill-after=30 1500 $(PYTEST) -m 'not slow' --parts
+
+test-full: check
+	$(PYTEST) --parts
+
+interop: setup
+	$(PYTEST) -v tests/interop
+
+demo: setup
+	@KEEP=$(KEEP) .venv/bin/python -m tests.lab.demo
+
+bench:
+	@.ci/setup bench
+	@.venv/bin/python -m tests.bench
+
+fresh:
+	@.ci/setup fresh
+	@.ci/fresh
+
+lock:
+	.ci/lock
