@@ -31,8 +31,8 @@ ILLEGAL = declare(
     "partner-state-illegal",
     "warning",
     "The partner reported a state that cannot meet ours (for example potential-conflict while we are in normal). The link is "
-    "dropped, so that both servers pass through communications-interrupted and meet again. dhcpd goes to shutdown here and stays
-there.", )
+    "dropped, so that both servers pass through communications-interrupted and meet again. dhcpd goes to shutdown here and stays.",
+)
 INVALID = declare(
     "partner-state-invalid",
     "error",
