@@ -1,0 +1,198 @@
+"""Whether the partner's view of a lease is taken: total tables, and `judge`, which reads them.
+
+This room decides acceptance and the reject code (failover-protocol.md 6.3 and 6.4, safety.md 10). It must not know messages: the
+values of a BNDUPD come as plain arguments. Where dhcpd's tables could take a valid lease from its client, ours refuse; such cells are
+marked `Deviation:`. A binding status outside 1..7 gets a reject code (dhcpd's process ends).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from itertools import product
+from typing import NamedTuple
+
+from failoverd.leases.lease import FLAG_BOOTP, FLAG_RESERVED, BindingState, Lease
+
+LONGEST_HW = 21  # htype and chaddr (6.3 step 5)
+LONGEST_SLACK_S = 65  # dhcpd's tolerance; ours is never larger
+
+# Option 21, failover-protocol.md 2.4.
+FATAL_CONFLICT = 2
+MISSING = 3
+MISC = 6
+LESS_CRITICAL = 16
+NOT_RESERVED = 19
+
+FREE, ACTIVE, EXPIRED, RELEASED, ABANDONED, RESET, BACKUP = BindingState
+
+
+class Verdict(NamedTuple):
+    """What becomes of one update. `reject`: option 21, 0 when accepted; `text`: option 16."""
+
+    accept: bool
+    reject: int = 0
+    text: str = ""
+
+
+class Rule(Enum):
+    """One cell of the transition tables."""
+
+    ACCEPT = "accept"
+    REJECT = "reject 2"
+    UNLESS_POTENTIAL = "accept unless the message's potential expiry lies ahead"
+    UNLESS_END = "accept unless our end of the lease lies ahead"
+    UNLESS_EITHER = "accept unless either lies ahead"
+
+
+class Winner(Enum):
+    """One cell of the dueling table."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+    PRIMARY = "the primary's"
+    LATER_CLTT = "the one with the later client-last-transaction-time, the primary's when equal"
+    OURS_WHILE_VALID = "ours while our end lies ahead, else theirs"
+
+
+def _normal(primary: bool, local: BindingState, told: BindingState) -> Rule:
+    """Table 6.3 for my state normal."""
+    if local is told or local in (FREE, ABANDONED, BACKUP, RELEASED):
+        return Rule.ACCEPT
+    if local in (EXPIRED, RESET):
+        return Rule.UNLESS_POTENTIAL if told in (FREE, BACKUP) else Rule.ACCEPT
+    if primary:
+        return Rule.ACCEPT if told in (RELEASED, ABANDONED) else Rule.REJECT
+    if told in (FREE, BACKUP):
+        # Deviation: dhcpd asks for the potential expiry only, and lets a retransmitted BACKUP end a lease granted since.
+        return Rule.UNLESS_EITHER
+    return Rule.UNLESS_END if told is EXPIRED else Rule.ACCEPT
+
+
+def _otherwise(local: BindingState, told: BindingState) -> Rule:
+    """Table 6.3 for every other state, both roles."""
+    if local is told or local is not ACTIVE:
+        return Rule.ACCEPT
+    if told in (FREE, BACKUP):
+        return Rule.REJECT
+    return Rule.UNLESS_END if told is EXPIRED else Rule.ACCEPT
+
+
+def _duel(local: BindingState, told: BindingState) -> Winner:
+    """Table 6.4. Deviation: our ACTIVE, while valid, also beats an EXPIRED, and a FREE, BACKUP, RELEASED, RESET or ABANDONED of the
+    primary, whose own table lets our ACTIVE win; with dhcpd's rule both yield, and a valid lease is freed on one side."""
+    if told is ACTIVE:
+        return Winner.LATER_CLTT if local is ACTIVE else Winner.THEIRS
+    return Winner.OURS_WHILE_VALID if local is ACTIVE else Winner.PRIMARY
+
+
+IN_NORMAL: dict[tuple[bool, BindingState, BindingState], Rule] = {
+    (primary, local, told): _normal(primary, local, told)
+    for primary, local, told in product((True, False), BindingState, BindingState)
+}
+"""(I am primary, local state, message state) -> rule, when I am in normal."""
+
+OTHERWISE: dict[tuple[BindingState, BindingState], Rule] = {
+    (local, told): _otherwise(local, told) for local, told in product(BindingState, BindingState)
+}
+"""(local state, message state) -> rule, in every other state."""
+
+DUEL: dict[tuple[BindingState, BindingState], Winner] = {
+    (local, told): _duel(local, told) for local, told in product(BindingState, BindingState)
+}
+"""(state that we have announced, message state) -> winner, while an update of ours is un-acked."""
+
+_CLIENT_NEEDED = (ACTIVE, EXPIRED, RELEASED)
+
+
+def judge(
+    lease: Lease,
+    state: int,
+    *,
+    hw: bytes | None,
+    client_id: bytes | None,
+    potential: int,
+    cltt: int,
+    flags: int,
+    announced: BindingState | None,
+    announced_cltt: int,
+    in_normal: bool,
+    primary: bool,
+    now: int,
+    slack_s: int,
+) -> Verdict:
+    """Judge one BNDUPD for `lease` (6.3 steps 4 to 10; 1 to 3 are the caller's). Times UTC seconds, an absent one 0.
+
+    `announced`: the state in our BNDUPD in flight, None when there is none. `slack_s`: by how much the partner's clock may be
+    ahead; at most 65 s of it are used (dhcpd's tolerance): an end within it counts as passed, since the partner that expires first
+    is the one whose clock is ahead, and a failoverd partner has waited that slack already.
+    """
+    try:
+        told = BindingState(state)
+    except ValueError:
+        return Verdict(False, MISC, f"{_dotted(lease.address)}: binding status {state} is unknown")
+    ahead_of = now + min(slack_s, LONGEST_SLACK_S)
+    if announced is None and lease.owed and lease.state is ACTIVE:
+        # Deviation: dhcpd duels only over what is in flight; a grant that still waits for the window is no less a grant.
+        announced, announced_cltt = ACTIVE, lease.cltt
+    if announced is not None and not _theirs_wins(lease, announced, announced_cltt, told, cltt, primary, ahead_of):
+        return Verdict(False, LESS_CRITICAL, "incoming update is less critical than outgoing update")
+    return (
+        _client(told, hw, client_id)
+        or _flags(lease, flags, primary)
+        or _transition(lease, told, potential, in_normal, primary, ahead_of)
+        or Verdict(True)
+    )
+
+
+def _theirs_wins(
+    lease: Lease, announced: BindingState, announced_cltt: int, told: BindingState, cltt: int, primary: bool, ahead_of: int
+) -> bool:
+    winner = DUEL[announced, told]
+    if winner is Winner.LATER_CLTT:
+        return cltt > announced_cltt or (cltt == announced_cltt and not primary)
+    if winner is Winner.OURS_WHILE_VALID:
+        return lease.ends <= ahead_of
+    return winner is Winner.THEIRS or (winner is Winner.PRIMARY and not primary)
+
+
+def _client(told: BindingState, hw: bytes | None, client_id: bytes | None) -> Verdict | None:
+    """6.3 steps 5 and 6."""
+    if told is ABANDONED:
+        if hw is not None:
+            return Verdict(False, MISC, "BNDUPD to ABANDONED with a CHADDR")
+        if client_id is not None:
+            return Verdict(False, MISC, "BNDUPD to ABANDONED with client-id")
+    elif hw is not None and len(hw) > LONGEST_HW:
+        return Verdict(False, MISC, "chaddr too long")
+    elif told in _CLIENT_NEEDED and not hw:
+        return Verdict(False, MISSING, "BNDUPD without CHADDR")
+    return None
+
+
+def _flags(lease: Lease, flags: int, primary: bool) -> Verdict | None:
+    """6.3 step 9: a flag that is ours to set, on an address that is ours to give."""
+    if lease.state is not (FREE if primary else BACKUP):
+        return None
+    if flags & FLAG_RESERVED and not lease.flags & FLAG_RESERVED:
+        return Verdict(False, NOT_RESERVED, "Address is not reserved.")
+    if flags & FLAG_BOOTP and not lease.flags & FLAG_BOOTP:
+        return Verdict(False, MISC, "Address is not allocated to BOOTP.")
+    return None
+
+
+def _transition(lease: Lease, told: BindingState, potential: int, in_normal: bool, primary: bool, ahead_of: int) -> Verdict | None:
+    """6.3 step 10."""
+    rule = IN_NORMAL[primary, lease.state, told] if in_normal else OTHERWISE[lease.state, told]
+    refused = rule is Rule.REJECT
+    if rule in (Rule.UNLESS_POTENTIAL, Rule.UNLESS_EITHER):
+        refused = potential > ahead_of
+    if rule in (Rule.UNLESS_END, Rule.UNLESS_EITHER):
+        refused = refused or lease.ends > ahead_of
+    if not refused:
+        return None
+    text = f"{_dotted(lease.address)}: invalid state transition: {lease.state.name.lower()} to {told.name.lower()}"
+    return Verdict(False, FATAL_CONFLICT, text)
+
+
+def _dotted(address: int) -> str:
+    return ".".join(str(octet) for octet in address.to_bytes(4, "big"))
