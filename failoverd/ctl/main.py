@@ -1,0 +1,422 @@
+"""failoverctl: the operator's tool. It stands alone: it knows the API of a daemon behind a Unix socket, and nothing else of ours.
+
+What costs time to import (http, json, rich) is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+if TYPE_CHECKING:
+    from failoverd.ctl.answers import (
+        Act,
+        Backup,
+        Decisions,
+        DnsDetail,
+        History,
+        Lease,
+        LeasePage,
+        PartnerDown,
+        Relationship,
+        Status,
+    )
+    from failoverd.ctl.client import Client
+    from failoverd.ctl.table import Block
+
+SOCKET = "/run/failoverd/api.sock"
+PAGE = 1000
+EVERY_S = 2.0
+EXIT_CODES = """\b
+Exit codes:
+  0  ok
+  1  failed, or not confirmed
+  2  usage
+  3  refused by a safety check, nothing was changed
+  4  timed out
+  5  failoverd could not be reached
+  6  not authorised
+"""
+
+Answer = TypeVar("Answer")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Session:
+    """What was said on the command line for every verb."""
+
+    socket: str = field(default_factory=lambda: os.environ.get("FAILOVERD_SOCKET") or SOCKET)
+    output: str = "table"
+
+    def client(self) -> Client:
+        """The daemon."""
+        from failoverd.ctl.client import Client
+
+        return Client(self.socket)
+
+    def status(self) -> Status:
+        """Its status."""
+        return cast("Status", self.client().get("status"))
+
+    def write(self, answer: object, blocks: Callable[[], Sequence[Block]]) -> None:
+        """The answer as JSON, or as blocks for people."""
+        if self.output == "json":
+            import json
+
+            click.echo(json.dumps(answer, indent=2))
+        else:
+            from failoverd.ctl.table import write
+
+            write(blocks())
+
+
+class Verbs(click.Group):
+    """Verbs whose failures end with one message and their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        from failoverd.ctl.client import Failure
+
+        try:
+            return super().invoke(ctx)
+        except Failure as failure:
+            click.echo(f"failoverctl: {failure.message}", err=True)
+            ctx.exit(failure.exit_code)
+
+
+def _put(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    session = ctx.find_root().ensure_object(Session)
+    if value is not None:
+        setattr(session, str(parameter.name), value)
+
+
+def everywhere(function: Function) -> Function:
+    """The options that every verb takes, before or after its name."""
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json"]),
+        expose_value=False,
+        callback=_put,
+        help="For people, or one JSON value (schema/api.json) for scripts. [default: table]",
+    )
+    socket = click.option(
+        "--socket",
+        metavar="PATH",
+        expose_value=False,
+        callback=_put,
+        help=f"The daemon's socket; else $FAILOVERD_SOCKET, else {SOCKET}.",
+    )
+    return output(socket(function))
+
+
+def watchable(function: Function) -> Function:
+    """--watch and --every, handed to the verb as one number: seconds between two looks, 0 for one look."""
+    watch = click.option("--watch", is_flag=True, help="Look again and again until interrupted; with -o json one line a look.")
+    every = click.option(
+        "--every", type=click.FloatRange(min=0.2), metavar="SECONDS", help=f"Pause of --watch. [default: {EVERY_S:g}]"
+    )
+    return watch(every(function))
+
+
+def changing(function: Function) -> Function:
+    """The options of every verb that changes something."""
+    dry_run = click.option("--dry-run", is_flag=True, help="Show what would happen and change nothing.")
+    yes = click.option("--yes", is_flag=True, help="Do not ask; the relationship must then be named.")
+    reason = click.option("--reason", default="", metavar="TEXT", help="Why, for the history.")
+    return dry_run(yes(reason(function)))
+
+
+def look(session: Session, pause_s: float, fetch: Callable[[], Answer], blocks: Callable[[Answer], Sequence[Block]]) -> None:
+    """Fetch and show once, or every `pause_s` seconds; then a daemon that goes away is said and awaited."""
+    answer = fetch()
+    if not pause_s:
+        session.write(answer, lambda: blocks(answer))
+        return
+    import json
+
+    from failoverd.ctl.client import Failure
+    from failoverd.ctl.table import is_screen, write
+
+    trouble: Failure | None = None
+    try:
+        while True:
+            if trouble is not None:
+                click.echo(f"failoverctl: {trouble.message}", err=True)
+            elif session.output == "json":
+                click.echo(json.dumps(answer, separators=(",", ":")))
+            else:
+                write(blocks(answer), clear=is_screen())
+                if not is_screen():
+                    click.echo()
+            time.sleep(pause_s)
+            try:
+                answer, trouble = fetch(), None
+            except Failure as failure:
+                trouble = failure
+    except KeyboardInterrupt:
+        click.echo(err=True)
+
+
+def _pause(watch: bool, every: float | None) -> float:
+    if every is not None and not watch:
+        raise click.UsageError("--every needs --watch")
+    return (every or EVERY_S) if watch else 0.0
+
+
+@click.group(cls=Verbs, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@everywhere
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """See and steer the failoverd of this host.
+
+    Verbs that change something show the consequences first and ask for the relationship's name.
+    """
+    ctx.ensure_object(Session)
+
+
+@main.command(epilog=EXIT_CODES)
+@click.argument("relationship", required=False)
+@watchable
+@everywhere
+@click.pass_obj
+def status(session: Session, relationship: str | None, watch: bool, every: float | None) -> None:
+    """State of the pair, its pools and DNS.
+
+    With RELATIONSHIP only what belongs to it.
+    """
+    from failoverd.ctl import act, show
+
+    def fetch() -> Status:
+        answer = session.status()
+        if relationship is not None:
+            act.the_relationship(answer, relationship)
+        return answer
+
+    look(session, _pause(watch, every), fetch, lambda answer: show.status(answer, relationship))
+
+
+@main.command("partner-down", epilog=EXIT_CODES)
+@click.argument("relationship")
+@click.option("--since", metavar="TIME", help="You state that the partner was certainly dead at TIME (2026-11-22T04:05:11Z).")
+@changing
+@everywhere
+@click.pass_obj
+def partner_down(session: Session, relationship: str, since: str | None, dry_run: bool, yes: bool, reason: str) -> None:
+    """State that the partner is down.
+
+    This server takes over the partner's addresses of RELATIONSHIP.
+
+    Refused while the partner is in contact. Without --since the waits count from now: a partner that was merely cut off may have
+    gone on giving addresses until this moment.
+    """
+    from failoverd.ctl import act, show
+    from failoverd.ctl.words import moment
+
+    client = session.client()
+    state = session.status()
+    before = act.before(act.the_relationship(state, relationship), state["wall"])
+    body: dict[str, object] = {"reason": reason, **({} if since is None else {"since": since})}
+    preview = cast("PartnerDown", client.post("relationships", relationship, "partner-down", body={**body, "dry_run": True}))
+    consequences = [*before, *show.partner_down(preview)]
+    if dry_run:
+        session.write(preview, lambda: consequences)
+        return
+    if not yes:
+        act.confirm(relationship, consequences)
+    done = cast("PartnerDown", client.post("relationships", relationship, "partner-down", body=body))
+    _did(session, done, f"{relationship}: partner-down since {moment(done['since'])}, epoch {done['new_epoch']}", reason)
+
+
+@main.command(epilog=EXIT_CODES)
+@click.argument("relationship", required=False)
+@click.option("--force", is_flag=True, help="Required: it is a statement about the partner.")
+@changing
+@everywhere
+@click.pass_obj
+def serve(session: Session, relationship: str | None, force: bool, dry_run: bool, yes: bool, reason: str) -> None:
+    """End the bound of a server booted alone.
+
+    You state that the partner has not been in partner-down since this server last heard it.
+    """
+    from failoverd.ctl import act
+
+    if not force:
+        raise click.UsageError("serve changes nothing without --force")
+    _act(session, "serve-force", relationship, act.serve_force, (dry_run, yes, reason))
+
+
+@main.group(cls=Verbs)
+def pair() -> None:
+    """Begin a pair."""
+
+
+@pair.command("init", epilog=EXIT_CODES)
+@click.argument("relationship", required=False)
+@changing
+@everywhere
+@click.pass_obj
+def pair_init(session: Session, relationship: str | None, dry_run: bool, yes: bool, reason: str) -> None:
+    """State that this is a new pair whose databases are empty because there are no leases: no waiting."""
+    from failoverd.ctl import act
+
+    _act(session, "pair-init", relationship, lambda before, now: act.pair_init(before), (dry_run, yes, reason))
+
+
+def _act(
+    session: Session,
+    verb: str,
+    name: str | None,
+    consequences: Callable[[Relationship, float], Sequence[Block]],
+    manner: tuple[bool, bool, str],
+) -> None:
+    """Preview, question and deed of a verb without arguments of its own. `manner`: dry run, yes, reason."""
+    from failoverd.ctl import act
+
+    dry_run, yes, reason = manner
+    if yes and name is None:
+        raise click.UsageError("--yes needs the relationship by name")
+    state = session.status()
+    relationship = act.the_relationship(state, name)
+    name = relationship["name"]
+    preview = [*act.before(relationship, state["wall"]), *consequences(relationship, state["wall"])]
+    if not dry_run and not yes:
+        act.confirm(name, preview)
+    done = cast("Act", session.client().post("relationships", name, verb, body={"reason": reason, "dry_run": dry_run}))
+    if dry_run:
+        session.write(done, lambda: preview)
+    else:
+        _did(session, done, f"{name}: {done['message'] or verb + ' done'}", reason)
+
+
+def _did(session: Session, answer: object, text: str, reason: str) -> None:
+    from failoverd.ctl.table import Line
+
+    session.write(answer, lambda: [Line(text + (f" (reason: {reason})" if reason else ""))])
+
+
+@main.command(epilog=EXIT_CODES)
+@click.argument("path", type=click.Path())
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the history.")
+@everywhere
+@click.pass_obj
+def backup(session: Session, path: str, reason: str) -> None:
+    """Write a copy of the lease database.
+
+    The daemon makes it, at one moment of its history; PATH is on its host and must not exist.
+    """
+    done = cast("Backup", session.client().post("backup", body={"path": os.path.abspath(path), "reason": reason}))
+    _did(session, done, f"{done['path']}: {done['size']} octets", reason)
+
+
+@main.group(cls=Verbs)
+def lease() -> None:
+    """Look at leases."""
+
+
+@lease.command("list", epilog=EXIT_CODES)
+@click.option("--pool", metavar="POOL", help="Only of this pool.")
+@click.option(
+    "--state",
+    type=click.Choice(["free", "active", "expired", "released", "abandoned", "reset", "backup"]),
+    help="Only in this binding state.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N. [default: all]")
+@watchable
+@everywhere
+@click.pass_obj
+def lease_list(session: Session, pool: str | None, state: str | None, limit: int | None, watch: bool, every: float | None) -> None:
+    """Leases by address. Addresses that were never used are not listed."""
+    from failoverd.ctl import show
+
+    query = {key: value for key, value in (("pool", pool), ("state", state)) if value is not None}
+    look(session, _pause(watch, every), lambda: _leases(session, query, limit), lambda answer: show.leases(answer["leases"]))
+
+
+def _leases(session: Session, query: dict[str, str], limit: int | None) -> LeasePage:
+    """All pages up to `limit` leases, as one page."""
+    client = session.client()
+    found: list[Lease] = []
+    after: dict[str, str] = {}
+    while True:
+        size = PAGE if limit is None else min(PAGE, limit - len(found))
+        page = cast("LeasePage", client.get("leases", limit=str(size), **query, **after))
+        found += page["leases"]
+        if not page["more"] or not page["leases"] or len(found) == limit:
+            return {"leases": found, "more": page["more"]}
+        after = {"after": page["leases"][-1]["address"]}
+
+
+@lease.command("get", epilog=EXIT_CODES)
+@click.argument("address")
+@everywhere
+@click.pass_obj
+def lease_get(session: Session, address: str) -> None:
+    """Everything known about the lease of ADDRESS."""
+    from failoverd.ctl import show
+
+    answer = cast("Lease", session.client().get("leases", address))
+    session.write(answer, lambda: show.lease(answer))
+
+
+@main.group(cls=Verbs)
+def ddns() -> None:
+    """Look at DNS updates."""
+
+
+@ddns.command("status", epilog=EXIT_CODES)
+@watchable
+@everywhere
+@click.pass_obj
+def ddns_status(session: Session, watch: bool, every: float | None) -> None:
+    """Zones, their queues, and the records that are not yet as wanted."""
+    from failoverd.ctl import show
+
+    def fetch() -> DnsDetail:
+        return cast("DnsDetail", session.client().get("ddns"))
+
+    look(session, _pause(watch, every), fetch, lambda answer: show.ddns(answer, time.time()))
+
+
+@main.command(epilog=EXIT_CODES)
+@click.argument("what", nargs=-1, required=True, metavar="[client|addr|name] X")
+@everywhere
+@click.pass_obj
+def explain(session: Session, what: tuple[str, ...]) -> None:
+    """Why a client was answered, or not.
+
+    Shows the last decisions about X, which is a hardware address or client identifier (client), an IPv4 address (addr) or a DNS
+    name (name); the kind is guessed when it is not said.
+    """
+    from failoverd.ctl import show
+    from failoverd.ctl.kinds import KINDS, guess
+
+    if len(what) > 2 or (len(what) == 2 and what[0] not in KINDS):
+        raise click.UsageError("say what to explain: [client|addr|name] X")
+    subject = what[-1]
+    kind = KINDS[what[0]] if len(what) == 2 else guess(subject)
+    answer = cast("Decisions", session.client().get("explain", **{kind: subject}))
+    session.write(answer, lambda: show.decisions(answer["decisions"], subject))
+
+
+@main.command(epilog=EXIT_CODES)
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, metavar="N", help="At most the newest N.")
+@everywhere
+@click.pass_obj
+def history(session: Session, limit: int) -> None:
+    """What changed, who did it and why."""
+    from failoverd.ctl import show
+
+    answer = cast("History", session.client().get("history", limit=str(limit)))
+    session.write(answer, lambda: show.history(answer["events"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

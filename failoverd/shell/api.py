@@ -1,0 +1,433 @@
+"""The API: HTTP and JSON on a Unix socket, for failoverctl and for whoever scripts the daemon; and the listener of the metrics.
+
+It decides who may ask (safety.md 27), checks what was asked, hands it to the node as a Command and says the answer. It knows no
+rule of DHCP or failover. Every mutating verb carries who and why, which the node journals. Shapes: `api_models.py` and
+`schema/api.json`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import math
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from failoverd import notes
+from failoverd.ports import Reply
+from failoverd.shell import access, metrics
+from failoverd.shell.api_models import ActRequest, BackupRequest, PartnerDownRequest, Request
+from failoverd.shell.listen import CONNECTIONS_MAX, Listener, RunningApi, listen_metrics, listen_unix
+from failoverd.shell.loop import Counts
+
+COMMAND_S = 30.0  # a verb that the node has not answered by then is reported as timed out; it is not taken back
+COMMANDS_MAX = 32  # verbs before the node at a time
+BODY_MAX = 65536
+PAGE_MAX = 1000  # leases in one answer: about 400 kB, a few milliseconds of the loop
+EVENTS_MAX = 1000
+
+CHANGE = notes.declare(
+    "api-change",
+    "info",
+    "An operator asked through the API for a change. The detail says what, who, why, and what became of it.",
+)
+DENIED = notes.declare(
+    "api-denied",
+    "warning",
+    "A local user asked the API for something that [api] operators or readers of the configuration does not allow. The log names "
+    "the user; nothing was done.",
+    limited=True,
+)
+CROWDED = notes.declare(
+    "api-too-many-connections",
+    "warning",
+    f"More than {CONNECTIONS_MAX} connections to the API or to the metrics were open at once; the newest was closed unanswered.",
+    limited=True,
+)
+BUSY = notes.declare(
+    "api-busy",
+    "warning",
+    f"More than {COMMANDS_MAX} API requests were waiting for the server at once; the newest was answered 503 and nothing was done.",
+    limited=True,
+)
+LATE = notes.declare(
+    "api-timeout",
+    "warning",
+    f"An API request was not answered by the server within {COMMAND_S:.0f} s, most likely because the disk hangs. A change that "
+    "was asked for may still be made: look at the history.",
+    limited=True,
+)
+
+STATUS_OF = {"refused": 409, "usage": 400, "unknown": 404, "failed": 500, "denied": 403, "timeout": 504, "busy": 503}
+
+
+class ApiConfig(Protocol):
+    """The [api] table. `operators` may change things, `readers` may look: user names, "@group", "*".
+
+    `metrics`: "address:port", "" for none.
+    """
+
+    @property
+    def socket(self) -> str: ...  # noqa: D102
+    @property
+    def operators(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def readers(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def metrics(self) -> str: ...  # noqa: D102
+
+
+class Commands(Protocol):
+    """What the API needs of the loop: an answer for a verb, a place for notes of its own, and the counts."""
+
+    async def command(self, verb: str, args: Mapping[str, str], who: str, why: str) -> Reply:
+        """The node's reply, after the commit of what it changed."""
+        ...
+
+    def note(self, name: str, subject: str = "", detail: str = "") -> None:
+        """Count, keep and log one note."""
+        ...
+
+    @property
+    def note_counts(self) -> Mapping[str, int]:
+        """Notes by name since the start."""
+        ...
+
+    @property
+    def counts(self) -> Counts:
+        """What the loop has done since it started."""
+        ...
+
+
+class Backups(Protocol):
+    """What the API needs of the store."""
+
+    async def backup(self, path: str) -> None:
+        """Write a consistent copy of the database to a new file. Raises OSError."""
+        ...
+
+
+class Refusal(Exception):
+    """An answer that is not ok: a code of STATUS_OF, and the sentence for the operator."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Body = TypeVar("Body", bound=Request)
+WHO = web.RequestKey("who", str)
+
+
+class Api:
+    """The handlers, and what they share."""
+
+    def __init__(self, config: ApiConfig, loop: Commands, store: Backups) -> None:
+        self.config = config
+        self.loop = loop
+        self.store = store
+        self._waiting: set[asyncio.Task[Reply]] = set()
+
+    # --- asking the node ---
+
+    async def ask(self, verb: str, args: Mapping[str, str], who: str = "", why: str = "") -> Reply:
+        """The node's ok reply. Raises Refusal for every other; the command itself is never cancelled once it was handed over."""
+        if len(self._waiting) >= COMMANDS_MAX:
+            self.loop.note(BUSY, verb)
+            raise Refusal("busy", "too many requests are waiting; nothing was done, try again")
+        task = asyncio.ensure_future(self.loop.command(verb, args, who, why))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+        done, _ = await asyncio.wait({task}, timeout=COMMAND_S)
+        if not done:
+            self.loop.note(LATE, verb)
+            raise Refusal("timeout", f"no answer within {COMMAND_S:.0f} s; a change that was asked for may still be made")
+        reply = task.result()
+        if reply.code != "ok":
+            raise Refusal(reply.code if reply.code in STATUS_OF else "failed", reply.message or reply.code)
+        return reply
+
+    async def change(self, request: web.Request, verb: str, args: Mapping[str, str], why: str) -> Reply:
+        """A mutating verb: as `ask`, and noted with who, why and what became of it."""
+        try:
+            reply = await self.ask(verb, args, request[WHO], why)
+        except Refusal as refusal:
+            self.changed(request, verb, args, why, f"{refusal.code}: {refusal.message}")
+            raise
+        self.changed(request, verb, args, why, "done")
+        return reply
+
+    def changed(self, request: web.Request, verb: str, args: Mapping[str, str], why: str, became: str) -> None:
+        """The note of a mutating verb."""
+        what = " ".join([verb, *(f"{key}={value}" for key, value in args.items() if key != "relationship")])
+        self.loop.note(CHANGE, args.get("relationship", ""), f"{what} by {request[WHO]}, reason {why!r}: {became}")
+
+    # --- reading verbs ---
+
+    async def status(self, request: web.Request) -> web.Response:
+        """GET /v1/status"""
+        return _answer((await self.ask("status", {})).body)
+
+    async def leases(self, request: web.Request) -> web.Response:
+        """GET /v1/leases?pool=&state=&limit=&after="""
+        args = _query(request, "pool", "state", "limit", "after")
+        args["limit"] = str(min(_count(args.get("limit", str(PAGE_MAX)), "limit"), PAGE_MAX))
+        if "after" in args:
+            args["after"] = _address(args["after"])
+        return _answer((await self.ask("lease-list", args)).body)
+
+    async def lease(self, request: web.Request) -> web.Response:
+        """GET /v1/leases/{address}"""
+        return _answer((await self.ask("lease-get", {"address": _address(request.match_info["address"])})).body)
+
+    async def ddns(self, request: web.Request) -> web.Response:
+        """GET /v1/ddns"""
+        return _answer((await self.ask("ddns-status", {})).body)
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """GET /v1/explain with one of client=, address=, name="""
+        args = _query(request, "client", "address", "name")
+        if len(args) != 1:
+            raise Refusal("usage", "ask with exactly one of client, address, name")
+        if "address" in args:
+            args["address"] = _address(args["address"])
+        if "client" in args:
+            args["client"] = _octets(args["client"])
+        if not args.get("name", "-").strip("."):
+            raise Refusal("usage", "name: empty")
+        return _answer((await self.ask("explain", args)).body)
+
+    async def history(self, request: web.Request) -> web.Response:
+        """GET /v1/history?limit="""
+        args = _query(request, "limit")
+        args["limit"] = str(min(_count(args.get("limit", "100"), "limit"), EVENTS_MAX))
+        return _answer((await self.ask("history", args)).body)
+
+    # --- mutating verbs ---
+
+    async def partner_down(self, request: web.Request) -> web.Response:
+        """POST /v1/relationships/{name}/partner-down: the preview, or the same after it was done."""
+        body = await _body(request, PartnerDownRequest)
+        args = {"relationship": request.match_info["name"]}
+        if body.since is not None:
+            args["since"] = str(_since(body.since))
+        if body.dry_run:
+            args["dry_run"] = "1"
+            return _answer((await self.ask("partner-down", args, request[WHO], body.reason)).body)
+        return _answer((await self.change(request, "partner-down", args, body.reason)).body)
+
+    async def serve_force(self, request: web.Request) -> web.Response:
+        """POST /v1/relationships/{name}/serve-force"""
+        return await self._act(request, "serve-force")
+
+    async def pair_init(self, request: web.Request) -> web.Response:
+        """POST /v1/relationships/{name}/pair-init"""
+        return await self._act(request, "pair-init")
+
+    async def _act(self, request: web.Request, verb: str) -> web.Response:
+        """The relationship as it stands, then, unless it is a dry run, the verb."""
+        body = await _body(request, ActRequest)
+        name = request.match_info["name"]
+        status = cast("Mapping[str, object]", (await self.ask("status", {})).body)
+        relationships = cast("Sequence[Mapping[str, object]]", status["relationships"])
+        before = next((row for row in relationships if row["name"] == name), None)
+        if before is None:
+            raise Refusal("unknown", f"no relationship {name!r} on this server")
+        message = ""
+        if not body.dry_run:
+            message = (await self.change(request, verb, {"relationship": name}, body.reason)).message
+        return _answer({"relationship": name, "before": before, "done": not body.dry_run, "message": message})
+
+    async def backup(self, request: web.Request) -> web.Response:
+        """POST /v1/backup: a copy of the database in a new file on this host."""
+        body = await _body(request, BackupRequest)
+        await asyncio.to_thread(_new_file, body.path)
+        try:
+            await self.store.backup(body.path)
+        except OSError as error:
+            self.changed(request, "backup", {"path": body.path}, body.reason, f"failed: {error}")
+            raise Refusal("failed", f"backup to {body.path} failed: {error}") from error
+        size = (await asyncio.to_thread(os.stat, body.path)).st_size
+        self.changed(request, "backup", {"path": body.path}, body.reason, "done")
+        return _answer({"path": body.path, "size": size, "done": True})
+
+    # --- metrics ---
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """GET /metrics on the loopback listener."""
+        body = (await self.ask("status", {})).body
+        text = metrics.exposition(cast("Mapping[str, object]", body), self.loop)
+        return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    # --- around every request ---
+
+    async def admit(self, request: web.Request) -> None:
+        """Who asks, and whether he may: GET needs a reader, everything else an operator (who may also read). Raises Refusal."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        who = access.peer(transport.get_extra_info("socket").fileno())
+        request[WHO] = await asyncio.to_thread(access.identify, who)
+        reading = request.method in ("GET", "HEAD")
+        allowed = [*self.config.operators, *self.config.readers] if reading else self.config.operators
+        if not await asyncio.to_thread(access.may, who, allowed):
+            self.loop.note(DENIED, detail=f"{request[WHO]}: {request.method} {request.path}")
+            kind = "readers" if reading else "operators"
+            raise Refusal("denied", f"{request[WHO]} is not among the {kind} of this server ([api] {kind} in its configuration)")
+
+
+def _answer(body: object, status: int = 200) -> web.Response:
+    return web.json_response(
+        body, status=status, dumps=lambda data: json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n"
+    )
+
+
+def _error(code: str, message: str, status: int = 0) -> web.Response:
+    return _answer({"error": {"code": code, "message": message}}, status or STATUS_OF[code])
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal as JSON, aiohttp's own (no such path, wrong method, body too large) as well."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return _error(refusal.code, refusal.message)
+    except web.HTTPException as error:
+        code = "unknown" if error.status == 404 else "usage"
+        return _error(code, f"{request.method} {request.path}: {error.reason}", error.status)
+
+
+def _query(request: web.Request, *known: str) -> dict[str, str]:
+    """The query as a record of the known keys. An unknown or repeated key is a usage error, not ignored."""
+    args: dict[str, str] = {}
+    for key, value in request.query.items():
+        if key not in known or key in args:
+            raise Refusal("usage", f"parameter {key!r} is unknown or given twice; known: {', '.join(known)}")
+        args[key] = value
+    return args
+
+
+def _count(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise Refusal("usage", f"{what}: {text!r} is not a number above 0")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise Refusal("usage", f"{text!r} is not an IPv4 address") from None
+
+
+def _octets(text: str) -> str:
+    """A hardware address or client identifier as lower-case hex with colons; 2:0:0:0:0:a, 0200.0000.000a will do."""
+    try:
+        parts = text.replace("-", ":").split(":")
+        octets = bytes.fromhex("".join(part.zfill(2) for part in parts) if len(parts) > 1 else text.replace(".", ""))
+    except ValueError:
+        octets = b""
+    if not octets:
+        raise Refusal("usage", f"{text!r} is no hardware address or client identifier in hex")
+    return octets.hex(":")
+
+
+def _since(value: str | float) -> int:
+    """Seconds since 1970, rounded up: a later time frees addresses later. A time without a zone is refused, it would be a guess."""
+    wrong = f"since: {value!r} is neither an RFC 3339 time with a zone (2026-11-22T04:05:11Z) nor seconds since 1970"
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            raise Refusal("usage", wrong) from None
+        if moment.tzinfo is None:
+            raise Refusal("usage", wrong) from None
+        seconds = moment.timestamp()
+    if not (math.isfinite(seconds) and 0 < seconds < 2**32):
+        raise Refusal("usage", wrong)
+    return math.ceil(seconds)
+
+
+async def _body(request: web.Request, model: type[Body]) -> Body:
+    """The body as `model`; an empty body is an empty object."""
+    try:
+        return model.model_validate_json(await request.read() or b"{}")
+    except ValidationError as error:
+        what = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors())
+        raise Refusal("usage", what) from None
+
+
+def _new_file(path: str) -> None:
+    """A backup never overwrites: the daemon's rights are larger than those of the operator who asks."""
+    target = Path(path)
+    if not target.is_absolute():
+        raise Refusal("usage", f"{path}: not an absolute path")
+    if os.path.lexists(target):
+        raise Refusal("refused", f"{path} exists; a backup never overwrites")
+    if not target.parent.is_dir():
+        raise Refusal("usage", f"{target.parent} is not a directory on this host")
+
+
+def application(api: Api) -> web.Application:
+    """All routes of the Unix socket."""
+
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await api.admit(request)
+        return await handler(request)
+
+    app = web.Application(middlewares=[_errors, admit], client_max_size=BODY_MAX)
+    relationship = "/v1/relationships/{name}/"
+    app.add_routes(
+        [
+            web.get("/v1/status", api.status),
+            web.get("/v1/leases", api.leases),
+            web.get("/v1/leases/{address}", api.lease),
+            web.get("/v1/ddns", api.ddns),
+            web.get("/v1/explain", api.explain),
+            web.get("/v1/history", api.history),
+            web.post(relationship + "partner-down", api.partner_down),
+            web.post(relationship + "serve-force", api.serve_force),
+            web.post(relationship + "pair-init", api.pair_init),
+            web.post("/v1/backup", api.backup),
+        ]
+    )
+    return app
+
+
+async def start_api(api_config: ApiConfig, loop: Commands, store: Backups) -> RunningApi:
+    """Listen on the configured Unix socket and, unless it is "", on the metrics address.
+
+    Raises OSError with a sentence that says why not.
+    """
+    api = Api(api_config, loop, store)
+    sockets = [listen_unix(api_config.socket)]
+    apps = [application(api)]
+    if api_config.metrics:
+        try:
+            sockets.append(listen_metrics(api_config.metrics))
+        except OSError:
+            sockets[0].close()
+            os.unlink(api_config.socket)
+            raise
+        apps.append(web.Application(middlewares=[_errors]))
+        apps[1].router.add_get("/metrics", api.metrics)
+    listeners = []
+    for app, listening in zip(apps, sockets, strict=True):
+        listener = Listener(app, lambda: loop.note(CROWDED, "api"))
+        await listener.start(listening)
+        listeners.append(listener)
+    where = sockets[1].getsockname()[:2] if api_config.metrics else None
+    return RunningApi(api_config.socket, listeners, where)

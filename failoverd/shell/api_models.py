@@ -1,0 +1,312 @@
+"""The shapes of the API's answers and requests; `schema/api.json` is made from them and shipped.
+
+The answers themselves are plain data from `status.py` and the node and are not run through these models on the way out; the tests
+do that. Times are UTC seconds since 1970 (0: never), durations are seconds, addresses are dotted quads, octets are lower-case hex
+with colons.
+
+`python -m failoverd.shell.api_models` prints the schema.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import models_json_schema
+
+REASON_MAX = 500
+
+Wall = Annotated[float, Field(ge=0, description="UTC seconds since 1970; 0: never")]
+Seconds = Annotated[float, Field(ge=0, description="seconds")]
+Count = Annotated[int, Field(ge=0)]
+Reason = Annotated[str, StringConstraints(max_length=REASON_MAX, strip_whitespace=True)]
+
+
+class Answer(BaseModel):
+    """What a client may rely on. More keys may come; none of these goes or changes its meaning within /v1."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class RelationshipStatus(Answer):
+    """One relationship, seen from this server."""
+
+    name: str
+    role: Annotated[str, Field(pattern="^(primary|secondary)$")]
+    state: str
+    since: Wall
+    partner: Annotated[str, Field(description="address:port")]
+    partner_state: str
+    partner_since: Wall
+    last_heard: Wall
+    linked: bool
+    skew_s: Annotated[float | None, Field(description="the partner's clock minus ours, in seconds; null while unknown")]
+    unacked: Annotated[int, Field(ge=0, description="binding updates sent and not yet acked")]
+    window: Annotated[int, Field(ge=0, description="how many may be unacked")]
+    owed: Annotated[int, Field(ge=0, description="leases whose current view the partner has not acked")]
+    epoch: Count
+    mclt_s: Count
+    serving: bool
+    why: Annotated[str, Field(description="why it does not serve, or what it waits for; empty when all is well")]
+    doubt_until: Annotated[Wall, Field(description="lone boot: nothing is granted beyond this time; 0 when not in doubt")]
+    countdown_until: Annotated[Wall, Field(description="when the present wait ends by itself; 0 for no wait")]
+
+
+class PoolStatus(Answer):
+    """The addresses of one pool by state. `free` is the primary's share, `backup` the secondary's."""
+
+    name: str
+    network: str
+    relationship: str | None
+    total: Count
+    active: Count
+    free: Count
+    backup: Count
+    abandoned: Count
+    expired: Count
+    released: Count
+    reset: Count
+    offered: Annotated[int, Field(ge=0, description="offered to a client that has not asked for them yet")]
+
+
+class ZoneStatus(Answer):
+    """One zone and the updates that wait for it."""
+
+    target: str
+    zone: str
+    state: str
+    queue: Count
+    oldest_s: Annotated[float, Field(ge=0, description="age of the oldest waiting update in seconds; 0 for none")]
+    last_ok: Wall
+    failures: Count
+    detail: str
+
+
+class DnsStatus(Answer):
+    """All zones, and how many DNS rows are in which state."""
+
+    zones: list[ZoneStatus]
+    rows: dict[str, Count]
+
+
+class Status(Answer):
+    """GET /v1/status"""
+
+    server: str
+    version: str
+    wall: Wall
+    started: Wall
+    config_digest: str
+    serving: bool
+    relationships: list[RelationshipStatus]
+    pools: list[PoolStatus]
+    dns: DnsStatus
+    notes: Annotated[dict[str, Count], Field(description="how often each named note was made since the start")]
+    warnings: list[str]
+
+
+class LeaseView(Answer):
+    """One lease. `hw`: hardware type octet, then the address."""
+
+    address: str
+    state: str
+    client_id: str
+    hw: str
+    hostname: str
+    fqdn: str
+    starts: Wall
+    ends: Wall
+    potential: Wall
+    acked: Wall
+    not_before: Wall
+    cltt: Wall
+    rewind: str
+    owed: bool
+    rejected: Count
+    pool: str | None
+    relationship: str | None
+    flags: Count
+
+
+class LeasePage(Answer):
+    """GET /v1/leases. `more`: ask again with `after` = the last address of this page."""
+
+    leases: list[LeaseView]
+    more: bool
+
+
+class DnsRow(Answer):
+    """One DNS row that is not yet as wanted."""
+
+    name: str
+    type: str
+    state: str
+    detail: str
+
+
+class DnsDetail(DnsStatus):
+    """GET /v1/ddns"""
+
+    pending: Annotated[list[DnsRow], Field(description="rows that still differ from what is wanted, a limited number")]
+
+
+class Decision(Answer):
+    """One decision about a client, an address or a name. `text` is the catalogue's paragraph for `name`."""
+
+    wall: Wall
+    name: str
+    level: str
+    client: str
+    address: str
+    subject: str
+    detail: str
+    text: str
+
+
+class Decisions(Answer):
+    """GET /v1/explain"""
+
+    decisions: list[Decision]
+
+
+class Event(Answer):
+    """One entry of the history: what changed, who did it and why."""
+
+    wall: Wall
+    what: str
+    who: str
+    why: str
+    subject: str
+
+
+class History(Answer):
+    """GET /v1/history"""
+
+    events: list[Event]
+
+
+class PoolPreview(Answer):
+    """What partner-down means for one pool."""
+
+    pool: str
+    partner_free: Annotated[int, Field(ge=0, description="the partner's free addresses")]
+    free_at: Annotated[Wall, Field(description="from when on this server may use them")]
+    waiting: Annotated[int, Field(ge=0, description="addresses that wait longer, until every expiry the partner may know is past")]
+    latest: Annotated[Wall, Field(description="when the last of those is free; 0 for none")]
+
+
+class PartnerDown(Answer):
+    """POST /v1/relationships/{name}/partner-down. `since`: from when on partner-down counts."""
+
+    relationship: str
+    state: str
+    since: Wall
+    partner_state: str
+    linked: bool
+    last_heard: Wall
+    epoch: Count
+    new_epoch: Count
+    now: Wall
+    pools: list[PoolPreview]
+    risk: str
+    done: bool
+
+
+class Act(Answer):
+    """POST .../serve-force and .../pair-init: the relationship before the act, and whether it was done."""
+
+    relationship: str
+    before: RelationshipStatus
+    done: bool
+    message: str
+
+
+class BackupDone(Answer):
+    """POST /v1/backup"""
+
+    path: str
+    size: Annotated[int, Field(ge=0, description="octets")]
+    done: bool
+
+
+class ErrorDetail(Answer):
+    """`code`: refused, usage, unknown, failed, denied, timeout, busy."""
+
+    code: str
+    message: str
+
+
+class Failure(Answer):
+    """The body of every answer that is not 200."""
+
+    error: ErrorDetail
+
+
+class Request(BaseModel):
+    """A body sent by a client: unknown keys are refused, so that a misspelt dry_run never acts."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ActRequest(Request):
+    """Body of serve-force and pair-init."""
+
+    dry_run: bool = False
+    reason: Reason = ""
+
+
+class PartnerDownRequest(ActRequest):
+    """Body of partner-down. `since`: RFC 3339 with a zone, or seconds since 1970."""
+
+    since: str | float | None = None
+
+
+class BackupRequest(Request):
+    """Body of backup. `path`: absolute, on the daemon's host, must not exist."""
+
+    path: Annotated[str, StringConstraints(min_length=2, max_length=4096)]
+    reason: Reason = ""
+
+
+ANSWERS: dict[str, type[BaseModel]] = {
+    "GET /v1/status": Status,
+    "GET /v1/leases": LeasePage,
+    "GET /v1/leases/{address}": LeaseView,
+    "GET /v1/ddns": DnsDetail,
+    "GET /v1/explain": Decisions,
+    "GET /v1/history": History,
+    "POST /v1/relationships/{name}/partner-down": PartnerDown,
+    "POST /v1/relationships/{name}/serve-force": Act,
+    "POST /v1/relationships/{name}/pair-init": Act,
+    "POST /v1/backup": BackupDone,
+}
+REQUESTS: dict[str, type[BaseModel]] = {
+    "POST /v1/relationships/{name}/partner-down": PartnerDownRequest,
+    "POST /v1/relationships/{name}/serve-force": ActRequest,
+    "POST /v1/relationships/{name}/pair-init": ActRequest,
+    "POST /v1/backup": BackupRequest,
+}
+
+
+def schema() -> str:
+    """The text of `schema/api.json`: the definitions, and which of them each request and answer follows."""
+    models: set[type[BaseModel]] = {*ANSWERS.values(), Failure}
+    answers = sorted(models, key=lambda model: model.__name__)
+    requests = sorted(set(REQUESTS.values()), key=lambda model: model.__name__)
+    _, answer_defs = models_json_schema([(model, "serialization") for model in answers])
+    _, request_defs = models_json_schema([(model, "validation") for model in requests])
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "failoverd API v1",
+        "description": (__doc__ or "").split("\n\n")[1].replace("\n", " "),
+        "answers": {path: {"$ref": f"#/$defs/{model.__name__}"} for path, model in ANSWERS.items()},
+        "error": {"$ref": "#/$defs/Failure"},
+        "requests": {path: {"$ref": f"#/$defs/{model.__name__}"} for path, model in REQUESTS.items()},
+        "$defs": {**answer_defs["$defs"], **request_defs["$defs"]},
+    }
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema(), end="")
