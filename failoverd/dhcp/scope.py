@@ -40,6 +40,8 @@ class Subnet:
     boot_file: str = ""
     next_server: int = 0
     server_name: str = ""
+    # What answer.py has encoded so far: parameter request list -> options as octets. A cache, no part of the value.
+    blobs: dict[bytes, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def mask(self) -> int:
@@ -61,3 +63,20 @@ class Scopes:
     reservations: dict[bytes, tuple[Reservation, ...]]
     reserved: dict[int, Reservation]
     abandon_s: int = 86400
+    # (mask, prefix -> subnet), longest prefix first: at most 33 lookups, whatever the number of subnets.
+    _index: tuple[tuple[int, dict[int, Subnet]], ...] = field(default=(), init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the index of `subnet_at`."""
+        tables: dict[int, dict[int, Subnet]] = {}
+        for subnet in self.subnets:
+            tables.setdefault(subnet.mask, {})[subnet.prefix] = subnet
+        object.__setattr__(self, "_index", tuple(sorted(tables.items(), reverse=True)))
+
+    def subnet_at(self, address: int) -> Subnet | None:
+        """The subnet that an address lies in, the most specific one; None for none."""
+        for mask, table in self._index:
+            subnet = table.get(address & mask)
+            if subnet is not None:
+                return subnet
+        return None

@@ -1,0 +1,279 @@
+"""Replies as octets, and where they go.
+
+RFC 2131 4.1 (destinations), 4.3.1 and table 3 (contents), 4.4.5 (T1, T2), RFC 2132 9.8 (order as asked), RFC 3046 2.2 (option 82
+last and unchanged), RFC 3011 4 (option 118 echoed), RFC 6842 (client identifier echoed). Does not know why an address was chosen.
+
+Option 81 is not answered (RFC 4702 4: a server that does not support it must not), although asked for: the DDNS planner decides on
+names, and tells clients only once it can keep its word.
+
+Speed: what depends on the subnet and the parameter request list alone is encoded once (Subnet.blobs). Such a reply is one pack and
+one join; only one that does not fit goes through message.encode.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from failoverd.dhcp.message import (
+    BOOTREPLY,
+    BROADCAST,
+    COOKIE,
+    ETHERNET,
+    FIXED,
+    HEADER,
+    MIN_SIZE,
+    Code,
+    MessageType,
+    Packet,
+    arrange,
+    encode,
+    piece,
+)
+from failoverd.dhcp.scope import Reservation, Subnet
+
+SERVER_PORT = 67
+CLIENT_PORT = 68
+LIMITED_BROADCAST = 0xFFFFFFFF
+INFINITE = 0xFFFFFFFF  # RFC 2131 3.3
+BLOBS_LIMIT = 512  # parameter request lists kept for one subnet; a client can invent as many as it likes
+
+# 53, 54, 51, 58, 59: the head of an OFFER or ACK in one pack.
+_TIMES = Struct("!BBBBBIBBIBBIBBI")
+_SIMPLE = Struct("!BBBBBI")
+_U32 = Struct("!I")
+
+# What the server says by itself, whatever a client asks for or a configuration holds.
+OWN = frozenset(
+    (
+        0,
+        255,
+        Code.SUBNET_MASK,
+        Code.REQUESTED_ADDRESS,
+        Code.LEASE_TIME,
+        Code.OVERLOAD,
+        Code.MESSAGE_TYPE,
+        Code.SERVER_ID,
+        Code.PARAMETER_REQUEST_LIST,
+        Code.MAX_MESSAGE_SIZE,
+        Code.RENEWAL_TIME,
+        Code.REBINDING_TIME,
+        Code.CLIENT_ID,
+        Code.FQDN,
+        Code.AGENT_INFORMATION,
+        Code.SUBNET_SELECTION,
+    )
+)
+
+
+class Route(NamedTuple):
+    """Where a reply goes. `hw`: a raw frame to this Ethernet address, since nobody answers ARP for `ip` yet; None: an ordinary
+    datagram."""
+
+    ip: int
+    port: int
+    hw: bytes | None
+
+
+def route(packet: Packet, address: int, is_nak: bool = False) -> Route:
+    """Where the reply to a DISCOVER or REQUEST goes (RFC 2131 4.1). `address`: the yiaddr of the reply."""
+    if packet.giaddr:
+        return Route(packet.giaddr, SERVER_PORT, None)
+    if is_nak:
+        return Route(LIMITED_BROADCAST, CLIENT_PORT, None)
+    if packet.ciaddr:
+        return Route(packet.ciaddr, CLIENT_PORT, None)
+    if packet.flags & BROADCAST or packet.htype != ETHERNET or not address:
+        return Route(LIMITED_BROADCAST, CLIENT_PORT, None)  # raw frames are made for Ethernet only
+    return Route(address, CLIENT_PORT, packet.chaddr)
+
+
+def inform_route(packet: Packet) -> Route:
+    """Where the reply to an INFORM goes: straight to ciaddr, relayed or not (RFC 2131 4.3.5)."""
+    return Route(packet.ciaddr, CLIENT_PORT, None)
+
+
+def offer(
+    packet: Packet,
+    subnet: Subnet,
+    reservation: Reservation | None,
+    address: int,
+    lease_s: int,
+    server_id: int,
+    hostname: str = "",
+    left_out: list[int] | None = None,
+) -> bytes:
+    """A DHCPOFFER of `address` for `lease_s` seconds. `server_id`: our address. `hostname`: what the client shall call itself if it
+    asks (option 12; the reservation's name when ""). Options that did not fit are appended to `left_out` (OPTIONS_LEFT_OUT)."""
+    return _grant(MessageType.OFFER, packet, subnet, reservation, 0, address, lease_s, server_id, hostname, left_out)
+
+
+def ack(
+    packet: Packet,
+    subnet: Subnet,
+    reservation: Reservation | None,
+    address: int,
+    lease_s: int,
+    server_id: int,
+    hostname: str = "",
+    left_out: list[int] | None = None,
+) -> bytes:
+    """A DHCPACK that gives `address` for `lease_s` seconds from now on. The rest as in `offer`; ciaddr as asked (table 3)."""
+    return _grant(MessageType.ACK, packet, subnet, reservation, packet.ciaddr, address, lease_s, server_id, hostname, left_out)
+
+
+def inform_ack(
+    packet: Packet,
+    subnet: Subnet,
+    reservation: Reservation | None,
+    server_id: int,
+    hostname: str = "",
+    left_out: list[int] | None = None,
+) -> bytes:
+    """A DHCPACK to a DHCPINFORM: no lease time, no T1, no T2, yiaddr zero (RFC 2131 4.3.5)."""
+    head = _SIMPLE.pack(53, 1, MessageType.ACK, 54, 4, server_id)
+    return _reply(packet, subnet, reservation, packet.ciaddr, 0, head, hostname, left_out)
+
+
+def nak(packet: Packet, server_id: int, text: str) -> bytes:
+    """A DHCPNAK with a message for the person at the client (option 56). Towards a relay the broadcast bit is set, so that the
+    relay broadcasts it (RFC 2131 4.3.2): the client may sit on an address that is not valid there."""
+    message = text.encode("ascii", "replace")[:255]
+    options = packet.options
+    parts = [_SIMPLE.pack(53, 1, MessageType.NAK, 54, 4, server_id)]
+    if message:
+        parts.append(piece(56, message))
+    _echo(options, parts)
+    parts.append(b"\xff")
+    body = b"".join(parts)
+    flags = packet.flags | BROADCAST if packet.giaddr else packet.flags
+    if message and FIXED + len(body) > packet.room:
+        return nak(packet, server_id, "")
+    return (_header(packet, flags, 0, 0, 0, b"", b"") + body).ljust(MIN_SIZE, b"\0")
+
+
+def times(lease_s: int) -> tuple[int, int, int]:
+    """Lease time, T1 and T2 for the wire: half and seven eighths of what is really given (RFC 2131 4.4.5), so that a lease cut to
+    the MCLT is also renewed in time. INFINITE has no T1 and T2 but itself."""
+    if lease_s >= INFINITE:
+        return INFINITE, INFINITE, INFINITE
+    lease_s = max(lease_s, 0)
+    return lease_s, lease_s // 2, lease_s * 7 // 8
+
+
+def _grant(
+    kind: MessageType,
+    packet: Packet,
+    subnet: Subnet,
+    reservation: Reservation | None,
+    ciaddr: int,
+    address: int,
+    lease_s: int,
+    server_id: int,
+    hostname: str,
+    left_out: list[int] | None,
+) -> bytes:
+    lease, renewal, rebinding = times(lease_s)
+    head = _TIMES.pack(53, 1, kind, 54, 4, server_id, 51, 4, lease, 58, 4, renewal, 59, 4, rebinding)
+    return _reply(packet, subnet, reservation, ciaddr, address, head, hostname, left_out)
+
+
+def _reply(
+    packet: Packet,
+    subnet: Subnet,
+    reservation: Reservation | None,
+    ciaddr: int,
+    yiaddr: int,
+    head: bytes,
+    hostname: str,
+    left_out: list[int] | None,
+) -> bytes:
+    """Header, head, configured options, echoes, END, padding."""
+    options = packet.options
+    wanted = options.get(55, b"")
+    if hostname or reservation is not None:
+        blob = _blob(_configured(subnet, reservation, hostname), wanted)
+    else:
+        blob = subnet.blobs.get(wanted, b"")
+        if not blob:
+            blob = _blob(_configured(subnet, None, ""), wanted)
+            if len(subnet.blobs) >= BLOBS_LIMIT:
+                subnet.blobs.clear()
+            subnet.blobs[wanted] = blob
+    parts = [head, blob]
+    _echo(options, parts)
+    parts.append(b"\xff")
+    body = b"".join(parts)
+    sname, file = subnet.server_name.encode("ascii", "replace")[:63], subnet.boot_file.encode("ascii", "replace")[:127]
+    header = _header(packet, packet.flags, ciaddr, yiaddr, subnet.next_server, sname, file)
+    if FIXED + len(body) > packet.room:
+        return _squeezed(packet, header, body, sname, file, left_out)
+    return (header + body).ljust(MIN_SIZE, b"\0")
+
+
+def _header(packet: Packet, flags: int, ciaddr: int, yiaddr: int, siaddr: int, sname: bytes, file: bytes) -> bytes:
+    """RFC 2131 table 3: hops and secs are zero, xid, giaddr and chaddr the client's."""
+    return HEADER.pack(
+        BOOTREPLY,
+        packet.htype,
+        packet.hlen,
+        0,
+        packet.xid,
+        0,
+        flags,
+        ciaddr,
+        yiaddr,
+        siaddr,
+        packet.giaddr,
+        packet.chaddr,
+        sname,
+        file,
+        COOKIE,
+    )
+
+
+def _echo(options: dict[int, bytes], parts: list[bytes]) -> None:
+    """What is given back as it came: client identifier, subnet selection, relay agent information, which is last."""
+    if 61 in options:
+        parts.append(piece(61, options[61]))
+    if 118 in options:
+        parts.append(piece(118, options[118]))
+    if 82 in options:
+        parts.append(piece(82, options[82]))
+
+
+def _configured(subnet: Subnet, reservation: Reservation | None, hostname: str) -> dict[int, bytes]:
+    """The options that this client may be told, reservation over subnet; the mask first (RFC 2132 3.3: before the routers)."""
+    options = {1: _U32.pack(subnet.mask), **subnet.options}
+    if reservation is not None:
+        hostname = hostname or reservation.hostname
+    if hostname:
+        options[12] = hostname.encode("ascii", "replace")[:255]
+    if reservation is not None:
+        options.update(reservation.options)
+    return options
+
+
+def _blob(options: dict[int, bytes], wanted: bytes) -> bytes:
+    """The options that were asked for, in the client's order, behind the mask, which is always there; all of them for a client that
+    has no parameter request list (RFC 2131 4.3.1: it gets what is configured)."""
+    codes = dict.fromkeys(wanted) if wanted else options
+    return piece(1, options[1]) + b"".join(piece(code, options[code]) for code in codes if code in options and code not in OWN)
+
+
+def _squeezed(packet: Packet, header: bytes, body: bytes, sname: bytes, file: bytes, left_out: list[int] | None) -> bytes:
+    """The reply of a client that takes less than we have to say: overload, and what does not fit even so is left out."""
+    op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, *_ = HEADER.unpack(header)
+    said: dict[int, bytes] = {}
+    at = 0
+    while body[at] != 255:
+        end = at + 2 + body[at + 1]
+        said[body[at]] = said.get(body[at], b"") + body[at + 2 : end]
+        at = end
+    # Echoes go before what the client can live without.
+    options = {code: said[code] for code in (53, 54, 51, 58, 59, 1, 61, 118) if code in said} | said
+    reply = Packet(op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, packet.chaddr, sname, file, options)
+    layout = arrange(reply, packet.room)
+    if left_out is not None:
+        left_out.extend(layout.left_out)
+    return encode(reply, layout)
