@@ -388,7 +388,7 @@ def connect_reject(
     time: int,
     xid: int,
     *,
-    name: bytes,
+    name: bytes | None,
     reason: int,
     text: str,
     tls_asked: bool,
@@ -396,16 +396,16 @@ def connect_reject(
     receive_timer: int | None = None,
     vendor: bytes = VENDOR,
 ) -> Message:
-    """CONNECTACK that refuses. `name` is the offered one (a reject needs option 22 too, 4.3b); 14 and 19 are left out when the
-    relationship is unknown (4.3 check 2)."""
+    """CONNECTACK that refuses. `name` is the offered one (a reject needs option 22 too, 4.3b), None when none was; 14 and 19 are
+    left out when the relationship is unknown (4.3 check 2)."""
     options = _ack_options(name, max_unacked, receive_timer, tls_asked, vendor)
     return Message(MessageType.CONNECTACK, time, xid, [*options, _u8(OptionCode.REJECT_REASON, reason), _text(text)])
 
 
 def _ack_options(
-    name: bytes, max_unacked: int | None, receive_timer: int | None, tls_asked: bool, vendor: bytes
+    name: bytes | None, max_unacked: int | None, receive_timer: int | None, tls_asked: bool, vendor: bytes
 ) -> list[tuple[int, bytes]]:
-    options: list[tuple[int, bytes]] = [(OptionCode.RELATIONSHIP_NAME, name)]
+    options: list[tuple[int, bytes]] = [] if name is None else [(OptionCode.RELATIONSHIP_NAME, name)]
     if max_unacked is not None:
         options.append(_u32(OptionCode.MAX_UNACKED_BNDUPD, max_unacked))
     if receive_timer is not None:

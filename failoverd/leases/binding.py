@@ -1,8 +1,8 @@
 """Whether the partner's view of a lease is taken: total tables, and `judge`, which reads them.
 
 This room decides acceptance and the reject code (failover-protocol.md 6.3 and 6.4, safety.md 10). It must not know messages: the
-values of a BNDUPD come as plain arguments. Where dhcpd's tables could take a valid lease from its client, ours refuse; such cells are
-marked `Deviation:`. A binding status outside 1..7 gets a reject code (dhcpd's process ends).
+values of a BNDUPD come as plain arguments. Where dhcpd's tables could take a valid lease from its client, ours refuse; such cells
+are marked `Deviation:`. A binding status outside 1..7 gets a reject code (dhcpd's process ends).
 """
 
 from __future__ import annotations
