@@ -1,0 +1,375 @@
+"""The outbox: the way of each row from what we want to what the zone says.
+
+A row has at most one message out. What a message may put into the zone is written as `maybe` in the output that sends it, so it is
+durable before it leaves (safety.md 24). After a lost message the row is said again when the signature of the lost one has become
+too old to be taken (RFC 8945 5.2.3, fudge 300 s): a copy that sat in a queue must not have the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from failoverd.ddns import reasons
+from failoverd.ddns.pace import LOST, MALFORMED, WINDOW_ALL, ZONE_TROUBLE, Lane, backoff
+from failoverd.ddns.rows import FORWARD, ME, PEER, Row, State, Value
+from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_LOOK_S, RECHECK_S, Shelf
+from failoverd.ddns.steps import EXISTS_MODE, MODES, QUERIES, REMOVALS, TABLE, Step, Then, first_step, judge, message, second_step
+from failoverd.ddns.zone import DnsPlan
+from failoverd.notes import Note
+from failoverd.ports import DnsAnswer, Now, Output
+
+RETRANSMIT_S = 1.0  # an answer later than this may be to the second copy of its message
+ROW_BACKOFF_MAX_S = 300.0
+DEAD_AFTER = 3
+MESSAGES_A_ROUND = 8
+STARTS_A_STEP = 200
+FOREVER = float("inf")
+
+
+@dataclass(slots=True)
+class Flight:
+    """One message that is out. `sent`: what it puts into the zone; `drop`: what a removal of this round still takes away."""
+
+    row: Row
+    lane: Lane
+    step: Step
+    gen: int
+    drop: tuple[Value, ...]
+    sent: tuple[Value, ...] = ()
+    messages: int = 1
+
+
+class Outbox:
+    """`settle(name, guard, now, out)` is asked when a name is free for its next holder, or when its DHCID turned out to be
+    another one of our clients: it wants again what is right, and says whether `guard` is one of ours."""
+
+    def __init__(self, plan: DnsPlan, shelf: Shelf, rng: Random, settle: Callable[[str, str, Now, Output], bool]) -> None:
+        assert plan.conflict_mode in MODES, plan.conflict_mode
+        self._mode = plan.conflict_mode
+        self.shelf = shelf
+        self._rng = rng
+        self._settle = settle
+        self.paused = True  # until the node says that we are not in doubt (safety.md 25)
+        self.flights: dict[int, Flight] = {}
+        self._handed: dict[bytes, tuple[str, tuple[Value, ...]]] = {}
+        self._ident = 0
+        self._turn = 0
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    def deadline(self, now: Now) -> float:
+        """Monotonic time of the next message that may go; infinity when only an answer can change that."""
+        if self.shelf.boot:
+            return now.mono
+        if self.paused or len(self.flights) >= WINDOW_ALL:
+            return FOREVER
+        return min((at for lane in self.shelf.lanes.values() if (at := self._lane_mono(lane, now)) is not None), default=FOREVER)
+
+    def _lane_mono(self, lane: Lane, now: Now) -> float | None:
+        while lane.heap:
+            mono, _, key = lane.heap[0]
+            row = self.shelf.rows.get(key)
+            if row is None or row.due_mono != mono or key in self.shelf.busy:
+                lane.pop()
+                continue
+            zone_mono, server_mono = lane.opens_mono(now.mono), lane.server.ready_mono(now.mono)
+            return None if zone_mono is None or server_mono is None else max(zone_mono, server_mono)
+        return None
+
+    def due(self, now: Now, out: Output) -> None:
+        """Send what is due, zone by zone in turn, within the windows."""
+        if self.shelf.boot:
+            self.shelf.arm(now)
+        lanes = list(self.shelf.lanes.values())
+        idle = starts = 0
+        while not self.paused and idle < len(lanes) and starts < STARTS_A_STEP and len(self.flights) < WINDOW_ALL:
+            lane = lanes[self._turn % len(lanes)]
+            self._turn += 1
+            at = self._lane_mono(lane, now)
+            if at is None or at > now.mono:
+                idle += 1
+                continue
+            idle, starts = 0, starts + 1
+            row = self.shelf.rows[lane.heap[0][2]]
+            lane.pop()
+            row.due_mono = -1.0
+            self._begin(row, lane, now, out)
+
+    def _begin(self, row: Row, lane: Lane, now: Now, out: Output) -> None:
+        """Start a round for a row."""
+        row.recheck_at = 0.0 if row.state is State.CLEAN else row.recheck_at
+        if row.owner == PEER:
+            step: Step | None = None if row.want else Step.LOOK
+        else:
+            step = first_step(row, self._mode, self.shelf.eligible(row))
+        if step is None:
+            if row.owner == ME and not row.want:
+                self.shelf.delete(row, out, "nothing is left of it")
+            elif row.owner == ME:
+                self.shelf.park(row, out)
+            return
+        flight = Flight(row, lane, step, row.gen, row.drop())
+        self.shelf.busy.add(row.key)
+        lane.inflight += 1
+        lane.server.inflight += 1
+        row.dirty_since = row.dirty_since or now.wall
+        if row.owner == ME:
+            row.state, row.next_at = State.INFLIGHT, now.wall
+        self._send(flight, now, out, write=row.owner == ME)
+
+    def _send(self, flight: Flight, now: Now, out: Output, *, write: bool) -> None:
+        """Send the flight's step; what it may put into the zone is written in the same output."""
+        row = flight.row
+        if flight.step not in REMOVALS and flight.step not in QUERIES:
+            flight.gen = row.gen
+            known = {v.rr for v in row.maybe}
+            fresh = tuple(v for v in row.want if v.rr not in known)
+            write = write or bool(fresh) or (row.kind == FORWARD and row.held_guard != row.guard)
+            row.maybe += fresh
+            flight.sent = row.want
+            if row.kind == FORWARD:
+                row.held_guard = row.guard
+        self._ident += 1
+        self.flights[self._ident] = flight
+        if write:
+            self.shelf.write(row, out, flight.step.name.lower())
+        out.after_commit.append(message(flight.step, row, flight.drop, self._ident))
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def answered(self, answer: DnsAnswer, now: Now, out: Output) -> None:
+        """One message came to its end."""
+        flight = self.flights.pop(answer.ident, None)
+        if flight is None:
+            out.notes.append(Note(reasons.STRAY, now.wall, detail=f"{answer.ident} {answer.rcode}"))
+            return
+        row, lane = flight.row, flight.lane
+        row.last_rcode, row.server, row.last_error = answer.rcode, answer.server, answer.detail
+        if flight.step not in QUERIES and (answer.rcode in LOST or answer.elapsed_s >= RETRANSMIT_S):
+            row.recheck_at = now.wall + RECHECK_S
+        if answer.rcode in LOST:
+            if lane.server.lost(now.mono, self._rng):
+                out.notes.append(
+                    Note(reasons.OPEN, now.wall, subject=lane.server.key, detail=f"{answer.rcode} {answer.detail}".strip())
+                )
+            self._again(flight, now, out, 0.0)
+            return
+        if lane.server.heard():
+            out.notes.append(Note(reasons.CLOSED, now.wall, subject=lane.server.key))
+        if answer.rcode in ZONE_TROUBLE:
+            self._trouble(flight, answer, now, out)
+            return
+        if answer.rcode in MALFORMED:
+            self._malformed(flight, answer, now, out)
+            return
+        if lane.accepts(now.wall, now.mono):
+            out.notes.append(Note(reasons.RELEASED, now.wall, subject=lane.zone, detail=lane.target))
+        self._follow(flight, answer, now, out)
+
+    def _land(self, flight: Flight) -> None:
+        """The round is over: give the windows back."""
+        self.shelf.busy.discard(flight.row.key)
+        flight.lane.inflight -= 1
+        flight.lane.server.inflight -= 1
+
+    def _again(self, flight: Flight, now: Now, out: Output, after_s: float) -> None:
+        """The round ends undecided."""
+        row = flight.row
+        self._land(flight)
+        if row.owner == PEER:
+            self.shelf.mark(row, now, out, "the partner's now")
+            return
+        self.shelf.dirty(row, now)
+        self.shelf.at(row, now, after_s)
+        self.shelf.write(row, out, row.last_rcode)
+
+    def _trouble(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
+        """Keys, rights, a frozen zone: the zone waits, not the row. But a row that is refused again while its zone took others is
+        refused for its own sake (ddns.md 4.3)."""
+        row, lane = flight.row, flight.lane
+        before = self.shelf.refused.get(row.key)
+        if answer.rcode == "REFUSED":
+            self.shelf.refused[row.key] = now.mono
+            if before is not None and lane.ok_mono > before:
+                out.notes.append(Note(reasons.REFUSED_NAME, now.wall, subject=row.name, detail=answer.detail))
+                self._settle_down(flight, State.HELD, "the master refuses this name", now, out)
+                return
+        loud = lane.hold(answer.rcode, answer.detail, row.key, now.mono, self._rng)
+        name = reasons.HOLD if loud else reasons.HELD_STILL
+        detail = f"{answer.rcode} from {answer.server} {answer.detail}".strip()
+        out.notes.append(Note(name, now.wall, subject=lane.zone, detail=detail))
+        self._again(flight, now, out, lane.until_mono - now.mono if answer.rcode == "REFUSED" else 0.0)
+
+    def _malformed(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
+        row = flight.row
+        row.attempts += 1
+        if row.attempts < DEAD_AFTER:
+            self._again(flight, now, out, backoff(row.attempts, ROW_BACKOFF_MAX_S, self._rng))
+            return
+        out.notes.append(Note(reasons.DEAD, now.wall, subject=row.name, detail=f"{answer.rcode} {answer.detail}".strip()))
+        self._settle_down(flight, State.DEAD, answer.rcode, now, out)
+
+    def _follow(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
+        """A verified answer about the name: the table says what follows."""
+        cell = TABLE.get((flight.step, answer.rcode), Then.ODD)
+        if cell is Then.NEXT_DROP:
+            flight.drop = flight.drop[1:]
+            if flight.drop:
+                self._next(flight, flight.step, now, out)
+                return
+            cell = Then.REMOVED
+        if cell is Then.JUDGE:
+            if flight.step is Step.LOOK:
+                self._looked(flight, answer, now, out)
+            else:
+                self._judge(flight, answer, now, out)
+            return
+        if cell is Then.APPLIED:
+            self._applied(flight, now, out)
+        elif cell is Then.REMOVED:
+            self._removed(flight, now, out)
+        elif cell is Then.BLOCKED:
+            self._blocked(flight, "a CNAME", now, out)
+        elif cell is Then.ODD:
+            self._odd(flight, answer, now, out)
+        elif cell is Then.SECOND:
+            self._next(flight, second_step(self._mode), now, out)
+        else:
+            assert isinstance(cell, Step)
+            self._next(flight, cell, now, out)
+
+    def _next(self, flight: Flight, step: Step, now: Now, out: Output) -> None:
+        """Send the next message of the round, unless the world changed meanwhile: then the row starts over."""
+        row = flight.row
+        stale = row.gen != flight.gen or row.owner == PEER or self.paused
+        if stale or flight.messages >= MESSAGES_A_ROUND:
+            self._again(flight, now, out, 0.0 if stale else backoff(row.attempts + 4, ROW_BACKOFF_MAX_S, self._rng))
+            return
+        flight.step = step
+        flight.messages += 1
+        self._send(flight, now, out, write=False)
+
+    def _odd(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
+        row = flight.row
+        row.attempts += 1
+        out.notes.append(Note(reasons.ODD, now.wall, subject=row.name, detail=f"{flight.step.name.lower()}: {answer.rcode}"))
+        self._again(flight, now, out, backoff(row.attempts, ROW_BACKOFF_MAX_S, self._rng))
+
+    def _applied(self, flight: Flight, now: Now, out: Output) -> None:
+        """The zone holds what the message said: the values of `maybe` that were wanted when it left."""
+        row = flight.row
+        self._land(flight)
+        self.shelf.refused.pop(row.key, None)
+        shown = {v.rr for v in flight.sent}
+        left = tuple(v for v in (*row.have, *row.maybe) if v.rr not in shown)
+        row.have, row.maybe = flight.sent, left if row.recheck_at or row.owner == PEER else ()
+        out.notes.append(Note(reasons.DONE, now.wall, subject=row.name, detail=flight.step.name.lower()))
+        if row.gen == flight.gen:
+            row.done_gen = row.gen
+            self._finish(row, now, out)
+        else:
+            self.shelf.mark(row, now, out, "changed meanwhile")
+        self.shelf.wake(row, now, out)
+
+    def _removed(self, flight: Flight, now: Now, out: Output) -> None:
+        row = flight.row
+        self._land(flight)
+        self.shelf.refused.pop(row.key, None)
+        out.notes.append(Note(reasons.REMOVED, now.wall, subject=row.name, detail=flight.step.name.lower()))
+        gone = (*row.have, *row.maybe)
+        handed = row.kind == FORWARD and bool(row.want)
+        row.have = ()
+        row.maybe = gone if row.recheck_at and not row.want else ()
+        if handed:
+            if row.recheck_at:  # a late copy of the old holder's add may still take the free name before the new one's
+                self._handed[row.key] = (row.held_guard, gone)
+            row.recheck_at = 0.0
+            self.shelf.dirty(row, now)
+            self.shelf.write(row, out, "free for its next holder")
+            self._settle(row.name, row.guard, now, out)
+            return
+        row.done_gen = row.gen if not row.want else row.done_gen
+        if row.want:  # a PTR that may go once its forward name is there
+            self.shelf.dirty(row, now)
+            self.shelf.write(row, out, "removed")
+        else:
+            self._finish(row, now, out)
+
+    def _finish(self, row: Row, now: Now, out: Output) -> None:
+        """The zone says what we want."""
+        row.attempts = 0
+        if row.owner == PEER:
+            self.shelf.mark(row, now, out, "the partner's now")
+            return
+        if not row.want and not row.recheck_at:
+            self.shelf.delete(row, out, "done")
+            return
+        self.shelf.rest(row, State.CLEAN, 0.0)
+        if row.recheck_at:
+            self.shelf.at(row, now, max(0.0, row.recheck_at - now.wall))
+        self.shelf.write(row, out, "done")
+
+    def _judge(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
+        """Whose is the name? (ddns.md 2.4, probe)"""
+        row = flight.row
+        found, what = judge(row, answer.records, answer.rcode != "NXDOMAIN")
+        if found == "mine":
+            self._next(flight, second_step(self._mode), now, out)
+        elif found == "absent":
+            self._next(flight, Step.ADD, now, out)
+        elif found == "bare":
+            self._next(flight, Step.CLAIM, now, out)
+        elif found == "cname":
+            self._blocked(flight, f"a CNAME to {what}", now, out)
+        elif found == "other" and self._mode == EXISTS_MODE:
+            self._next(flight, Step.EXISTS, now, out)
+        else:
+            row.have = row.maybe = ()
+            handed = self._handed.pop(row.key, None)
+            if handed is not None and handed[0] == what:
+                row.held_guard, row.maybe = handed
+                self._again(flight, now, out, 0.0)
+                return
+            if found == "other" and self._settle(row.name, what, now, out):
+                self._again(flight, now, out, 0.0)
+                return
+            detail = f"its DHCID is {what}" if found == "other" else f"it has {what} and no DHCID"
+            out.notes.append(Note(reasons.CONFLICT, now.wall, subject=row.name, detail=detail))
+            self._settle_down(flight, State.CONFLICT, detail, now, out)
+
+    def _blocked(self, flight: Flight, what: str, now: Now, out: Output) -> None:
+        flight.row.have = flight.row.maybe = ()  # nothing else can stand beside a CNAME
+        out.notes.append(Note(reasons.BLOCKED, now.wall, subject=flight.row.name, detail=what))
+        self._settle_down(flight, State.BLOCKED, what, now, out)
+
+    def _settle_down(self, flight: Flight, state: State, why: str, now: Now, out: Output) -> None:
+        """The row's own trouble: a slow retry, or none for a dead one."""
+        row = flight.row
+        self._land(flight)
+        row.last_error = why
+        if row.gen != flight.gen or row.owner == PEER:
+            self.shelf.mark(row, now, out, "changed meanwhile")
+            return
+        self.shelf.rest(row, state, row.dirty_since)
+        self.shelf.at(row, now, None if state is State.DEAD else CONFLICT_RETRY_S)
+        self.shelf.write(row, out, state)
+        self.shelf.wake(row, now, out)
+
+    def _looked(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
+        """The partner's removal: the zone itself is its done-flag (safety.md 24)."""
+        row = flight.row
+        self._land(flight)
+        if row.owner != PEER or row.want:
+            self.shelf.mark(row, now, out, "changed meanwhile")
+            return
+        if row.kind == FORWARD:
+            there = ("DHCID", row.held_guard) in answer.records
+        else:
+            there = not {v.text for v in row.drop()}.isdisjoint(text.lower() for _, text in answer.records)
+        if not there:
+            self.shelf.delete(row, out, "the partner removed it")
+        else:
+            self.shelf.rest(row, State.CLEAN, 0.0)
+            self.shelf.at(row, now, PEER_LOOK_S)

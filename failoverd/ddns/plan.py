@@ -1,0 +1,228 @@
+"""The planner: from live leases to rows, and the face of this room.
+
+Whatever changes a lease tells it here, in the same step: rows and lease are one commit (safety.md 24). On a plain failover link the
+record of a lease carries no name; the node keeps our own name on a lease that the partner renews for the same client, so a name
+that we registered is known to be the partner's afterwards, and one that only the partner registered is unknown here.
+
+Who sends: the server that spoke to the client last (ddns.md 4.6). A removal does not change the owner: whoever registered a name
+removes it, also when the partner is the one that freed the lease.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from random import Random
+
+from failoverd.ddns import reasons
+from failoverd.ddns.names import dotted, reverse_name
+from failoverd.ddns.outbox import Outbox
+from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value, row_key
+from failoverd.ddns.shelf import Shelf
+from failoverd.ddns.wants import Claims, wanted_name
+from failoverd.ddns.zone import DnsPlan
+from failoverd.leases.lease import Lease
+from failoverd.notes import Note
+from failoverd.ports import DnsAnswer, Now, Origin, Output
+
+TAKEOVER_SPREAD_S = 300.0
+TAKEOVER_SLICE = 500  # rows a step
+
+
+class Planner:
+    """`stored`: the rows of the store (JSON). `server`: our name, for the notes. Sends nothing until `fence(False, ...)`."""
+
+    def __init__(self, plan: DnsPlan, stored: list[str], server: str, rng: Random) -> None:
+        self._plan = plan
+        self._server = server
+        self._rng = rng
+        self._claims = Claims()
+        self._targets = tuple(sorted({zone.target for zone in plan.zones}))
+        self._taking: deque[bytes] = deque()
+        self._shelf = Shelf(plan, stored)
+        self._outbox = Outbox(plan, self._shelf, rng, self._settle)
+
+    # --- leases -------------------------------------------------------------------------------------------------------
+
+    def load_leases(self, leases: Iterable[Lease]) -> None:
+        """Rebuild the index of who wants which name, at boot. Rows are as the last commit left them: they were written with the
+        leases."""
+        for lease in leases:
+            name = wanted_name(lease)
+            if name:
+                self._claims.put(lease, self._plan, self._owned(name))
+        for row in self._shelf.rows.values():
+            if row.kind == FORWARD and row.want:
+                for claim in self._claims.of(row.name):
+                    if any(v.text == dotted(claim.address) for v in row.want):
+                        self._claims.newest(row.name, claim.address)
+
+    def _owned(self, name: str) -> bool:
+        rows = [row for target in self._targets if (row := self._shelf.rows.get(row_key(target, FORWARD, name))) is not None]
+        return all(row.owner == ME for row in rows)
+
+    def lease_changed(self, old: Lease | None, new: Lease, origin: Origin, now: Now, out: Output) -> None:
+        """A lease changed: want again, for its old and its new name and their reverse names, what all live leases want.
+
+        `origin` PARTNER: the partner spoke to the client, its name is the partner's to register.
+        """
+        if not self._targets:
+            return
+        was, name = wanted_name(old), wanted_name(new)
+        mine = origin is not Origin.PARTNER
+        if was and was != name:
+            self._claims.drop(was, new.address)
+            self._want(was, new.address, now, out)
+        if not name:
+            return
+        if self._claims.put(new, self._plan, mine):
+            self._want(name, new.address, now, out)
+        elif mine:
+            self._hurry(name, new.address, now, out)
+
+    def _want(self, name: str, address: int, now: Now, out: Output, holder: str = "") -> None:
+        """Compute `want` of one name and of the reverse names that it touches."""
+        rows = [row for target in self._targets if (row := self._shelf.rows.get(row_key(target, FORWARD, name))) is not None]
+        chosen, losers = self._claims.select(name, holder or next((_holder(row) for row in rows if _holder(row)), ""))
+        if losers:
+            out.notes.append(Note(reasons.TAKEN, now.wall, address=address, subject=name))
+        touched = {address: None}
+        touched.update((claim.address, None) for claim in self._claims.of(name))
+        for row in rows:
+            touched.update((_address(v), None) for v in row.want if v.rtype == "A")
+        values = (Value("A", dotted(chosen.address), chosen.ttl),) if chosen else ()
+        guard, owner = (chosen.guard, ME if chosen.mine else PEER) if chosen else ("", ME)
+        found = False
+        for target in self._targets:
+            row = self._shelf.want(target, FORWARD, name, values, guard, owner, now, out, self._server)
+            found = found or row is not None
+        for each in touched:
+            pointer = (Value("PTR", name, chosen.ttl),) if chosen and chosen.address == each else ()
+            found = self._want_pointer(each, name, pointer, owner, now, out) or found
+        if chosen and not found:
+            out.notes.append(Note(reasons.NO_ZONE, now.wall, address=address, subject=name))
+
+    def _want_pointer(self, address: int, name: str, values: tuple[Value, ...], owner: str, now: Now, out: Output) -> bool:
+        """The reverse name of one address; a pointer to another name than `name` is not ours to take away."""
+        found = False
+        reverse = reverse_name(address)
+        for target in self._targets:
+            row = self._shelf.rows.get(row_key(target, REVERSE, reverse))
+            if not values and (row is None or not row.want or row.want[0].text != name):
+                continue
+            found = self._shelf.want(target, REVERSE, reverse, values, "", owner, now, out, self._server) is not None or found
+        return found
+
+    def _hurry(self, name: str, address: int, now: Now, out: Output) -> None:
+        """A renewal that changes nothing: a conflict is tried again, and a zone that was configured since gets its rows."""
+        for target in self._targets:
+            row = self._shelf.rows.get(row_key(target, FORWARD, name))
+            if row is not None:
+                self._shelf.hurry(row, now)
+            elif self._plan.zone_for(name, target) is not None:
+                self._want(name, address, now, out)
+                return
+
+    def _settle(self, name: str, guard: str, now: Now, out: Output) -> bool:
+        """The name is free for its next holder, or stands under `guard`: want again what is right."""
+        claim = next((c for c in self._claims.of(name) if c.guard == guard), None)
+        if claim is not None:
+            self._want(name, claim.address, now, out, holder=guard)
+        return claim is not None
+
+    # --- failover -----------------------------------------------------------------------------------------------------
+
+    def take_over(self, now: Now, out: Output) -> None:
+        """Partner-down was entered, or is the state at boot: every row is ours now. Done in slices by `due`; may be repeated."""
+        self._taking = deque(key for key, row in self._shelf.rows.items() if row.owner == PEER)
+        if self._taking:
+            out.notes.append(Note(reasons.TAKEOVER, now.wall, detail=f"{len(self._taking)} names"))
+
+    def _take_slice(self, now: Now, out: Output) -> None:
+        for _ in range(min(TAKEOVER_SLICE, len(self._taking))):
+            row = self._shelf.rows.get(self._taking.popleft())
+            if row is not None and row.owner == PEER:
+                row.owner = ME
+                self._claims.own(row.name if row.kind == FORWARD else "")
+                wait_s = self._rng.uniform(0.0, TAKEOVER_SPREAD_S) if row.want else 0.0
+                self._shelf.reassert(row, wait_s, now, out, "partner-down")
+
+    def fence(self, paused: bool, now: Now, out: Output) -> None:
+        """Whether this server may send at all (safety.md 25). A message that is out is not called back; its answer is heard."""
+        if paused != self._outbox.paused:
+            self._outbox.paused = paused
+            out.notes.append(Note(reasons.FENCED if paused else reasons.UNFENCED, now.wall, subject=self._server))
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def due(self, now: Now, out: Output) -> None:
+        """Send what is due."""
+        if self._taking:
+            self._take_slice(now, out)
+        self._outbox.due(now, out)
+
+    def answered(self, answer: DnsAnswer, now: Now, out: Output) -> None:
+        """One message came to its end."""
+        self._outbox.answered(answer, now, out)
+
+    def deadline(self, now: Now) -> float:
+        """Monotonic time at which `due` has something to do, infinity for none."""
+        return now.mono if self._taking else self._outbox.deadline(now)
+
+    # --- what it says about itself ------------------------------------------------------------------------------------
+
+    def rows_list(self) -> list[Row]:
+        """All rows, by target, kind and name. Not to be changed."""
+        return [self._shelf.rows[key] for key in sorted(self._shelf.rows)]
+
+    def status(self, now: Now) -> dict[str, object]:
+        """Plain data for the API and the simulator. Costs a walk over all rows."""
+        counts = dict.fromkeys(State, 0)
+        peer = 0
+        for row in self._shelf.rows.values():
+            counts[row.state] += 1
+            peer += row.owner == PEER
+        return {
+            "paused": self._outbox.paused,
+            "inflight": len(self._outbox.flights),
+            "rows": {str(state): n for state, n in counts.items()},
+            "peer_rows": peer,
+            "taking_over": len(self._taking),
+            "zones": [self._zone_status(lane.target, lane.zone, now) for lane in self._shelf.lanes.values()],
+            "servers": [
+                {
+                    "server": s.key,
+                    "state": "silent" if s.open else "up",
+                    "window": s.window,
+                    "inflight": s.inflight,
+                    "probe_in_s": max(0.0, s.probe_mono - now.mono) if s.open else 0.0,
+                }
+                for s in self._shelf.servers.values()
+            ],
+        }
+
+    def _zone_status(self, target: str, zone: str, now: Now) -> dict[str, object]:
+        lane = self._shelf.lanes[target, zone]
+        oldest = self._shelf.rows[next(iter(lane.pending))].dirty_since if lane.pending else 0.0
+        return {
+            "target": target,
+            "zone": zone,
+            "queue": len(lane.pending),
+            "inflight": lane.inflight,
+            "oldest_s": max(0.0, now.wall - oldest) if oldest else 0.0,
+            "last_ok": lane.ok_wall,
+            "state": "held" if lane.reason else "ok",
+            "reason": lane.reason,
+            "detail": lane.detail,
+            "retry_in_s": max(0.0, lane.until_mono - now.mono) if lane.reason else 0.0,
+        }
+
+
+def _holder(row: Row) -> str:
+    """The DHCID that has the name now: the one that is wanted, else the one that what is left stands under."""
+    return row.guard if row.want else row.held_guard if row.have or row.maybe else ""
+
+
+def _address(value: Value) -> int:
+    a, b, c, d = value.text.split(".")
+    return int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)

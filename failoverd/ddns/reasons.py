@@ -1,0 +1,77 @@
+"""The notes of this room."""
+
+from __future__ import annotations
+
+from failoverd.notes import declare
+
+NO_ZONE = declare(
+    "ddns-no-zone",
+    "warning",
+    "A name belongs to no zone of the configuration, so it is not registered. Add a [[ddns.zone]] for it, or correct the domain.",
+    limited=True,
+)
+DONE = declare("ddns-done", "debug", "The zone now says what we want at this name.")
+REMOVED = declare("ddns-removed", "debug", "Our records at this name are gone from the zone.")
+CONFLICT = declare(
+    "ddns-conflict",
+    "warning",
+    "The name belongs to another client or to the operator (its DHCID is not ours, or it has an address and no DHCID). The client "
+    "stays without this name; it is tried again at its renewals and every hour.",
+    limited=True,
+)
+TAKEN = declare(
+    "ddns-name-taken",
+    "info",
+    "Two of our clients ask for the same name; the one that had it first keeps it, the other one goes without until it is free.",
+    limited=True,
+)
+BLOCKED = declare(
+    "ddns-blocked",
+    "warning",
+    "A CNAME stands at this name, so no record can be added beside it. Remove the CNAME or give the host another name.",
+    limited=True,
+)
+REFUSED_NAME = declare(
+    "ddns-name-refused",
+    "warning",
+    "The master takes other names of this zone but refuses this one (an update-policy deny line). It is tried again every hour.",
+    limited=True,
+)
+DEAD = declare(
+    "ddns-dead",
+    "error",
+    "The master called our message wrong three times (FORMERR, NOTZONE), or it could not be encoded. The name is left alone until "
+    "what is wanted for it changes.",
+)
+ODD = declare(
+    "ddns-odd-answer",
+    "warning",
+    "The master gave an answer that this message cannot have, or the name changed under our hands too often. Tried again later.",
+    limited=True,
+)
+HOLD = declare(
+    "ddns-zone-held",
+    "error",
+    "The master does not take updates for this zone: BADKEY or BADSIG (the key in key-file is not the master's), BADTIME (clocks "
+    "differ by more than 300 s), REFUSED (no right to update, a frozen zone, or a secondary), NOTAUTH (it does not serve the zone), "
+    "SERVFAIL (it cannot load or write the zone). Nothing is lost: the names wait, one is tried again every minute.",
+)
+HELD_STILL = declare("ddns-zone-still-held", "debug", "A held zone was tried again and still refuses.")
+RELEASED = declare("ddns-zone-released", "info", "The zone takes updates again.")
+OPEN = declare(
+    "ddns-server-silent",
+    "warning",
+    "The DNS master does not answer. Names wait, and one message after 1, 2, 4 ... 60 seconds asks whether it is back.",
+)
+CLOSED = declare("ddns-server-back", "info", "The DNS master answers again; what waited is being sent.")
+STRAY = declare("ddns-stray-answer", "debug", "An answer came for a message that is not outstanding.")
+FENCED = declare(
+    "ddns-fenced",
+    "info",
+    "This server is in doubt, recovering or in potential-conflict: it sends no DNS updates until it is normal or in partner-down "
+    "(the partner may have given the names to others meanwhile).",
+)
+UNFENCED = declare("ddns-unfenced", "info", "DNS updates are sent again.")
+TAKEOVER = declare(
+    "ddns-takeover", "info", "Partner-down: the names that the partner registered are ours to keep up and to remove."
+)

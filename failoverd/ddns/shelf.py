@@ -1,0 +1,219 @@
+"""The shelf of rows: what is wanted at each name, who owns it, what state it is in and when it is due.
+
+Every change of a row is written in the output of the step that made it, so lease and row are one commit. Knows no message and no
+answer (that is `outbox`), and no lease (that is `plan`).
+"""
+
+from __future__ import annotations
+
+from failoverd.ddns.names import reverse_of
+from failoverd.ddns.pace import Lane, Server
+from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value, row_key
+from failoverd.ddns.steps import hands_over
+from failoverd.ddns.zone import DnsPlan
+from failoverd.ports import Kind, Now, Origin, Output, Write
+
+RECHECK_S = 301.0  # the fudge of our signatures (RFC 8945 5.2.3), and one second
+CONFLICT_RETRY_S = 3600.0
+HURRY_S = 60.0  # a renewal hastens the retry of a conflict, but not more often
+PEER_LOOK_S = 3600.0
+NO_ZONE_CONFIGURED = "no zone is configured for it"
+UNSETTLED = frozenset({State.CONFLICT, State.BLOCKED, State.HELD, State.DEAD})
+
+
+class Shelf:
+    """`rows` by key; `lanes`: one for each zone of each target; `busy`: keys with a message out; `refused`: monotonic time at which
+    the master last refused a row."""
+
+    def __init__(self, plan: DnsPlan, stored: list[str]) -> None:
+        self._plan = plan
+        self._serial = 0
+        self.rows: dict[bytes, Row] = {}
+        self.lanes: dict[tuple[str, str], Lane] = {}
+        self.servers: dict[str, Server] = {}
+        self.busy: set[bytes] = set()
+        self.refused: dict[bytes, float] = {}
+        for zone in plan.zones:
+            name = ",".join(f"{host}:{port}" for host, port in zone.primaries)
+            server = self.servers.setdefault(name, Server(name))
+            self.lanes[zone.target, zone.name] = Lane(zone.target, zone.name, server)
+        self.boot = [self.load(text) for text in stored]
+
+    # --- what is wanted ---------------------------------------------------------------------------------------------
+
+    def want(
+        self,
+        target: str,
+        kind: str,
+        name: str,
+        values: tuple[Value, ...],
+        guard: str,
+        owner: str,
+        now: Now,
+        out: Output,
+        cause: str,
+    ) -> Row | None:
+        """Say what the zone should hold at a name; `values` empty: nothing of ours. The owner of a removal does not change."""
+        row = self.rows.get(row_key(target, kind, name))
+        if row is None:
+            zone = self._plan.zone_for(name, target)
+            if not values or zone is None:
+                return None
+            row = self.rows[row_key(target, kind, name)] = Row(target, kind, name, zone.name, owner=owner)
+        if not values:
+            owner, guard = row.owner, row.guard
+        changed = values != row.want or guard != row.guard
+        if not changed and owner == row.owner:
+            self.hurry(row, now)
+            return row
+        if changed:
+            row.gen += 1
+            row.want, row.guard = values, guard
+        self.own(row, owner)
+        self.mark(row, now, out, cause)
+        return row
+
+    def own(self, row: Row, owner: str) -> None:
+        """Pass a row to its owner. A name that we hold for one client and that the partner gives to another stays ours until our
+        records are gone: only who put them may remove them (safety.md 25)."""
+        if owner == PEER and row.owner == ME and hands_over(row):
+            return
+        row.owner = owner
+        if owner == PEER and row.want:
+            seen = {v.rr for v in row.have}
+            if hands_over(row):
+                row.have, row.maybe, seen = (), (), set()
+            row.maybe += tuple(v for v in row.want if v.rr not in seen and v not in row.maybe)
+            row.held_guard = row.guard
+
+    def mark(self, row: Row, now: Now, out: Output, cause: str) -> None:
+        """The row changed: decide what is to do about it, and write it."""
+        if row.key in self.busy:
+            self.write(row, out, cause)
+            return
+        if not row.want and not row.have and not row.maybe:
+            self.delete(row, out, cause)
+            return
+        row.attempts = 0
+        if row.owner == PEER:
+            self.rest(row, State.CLEAN, 0.0)
+            self.at(row, now, None if row.want else PEER_LOOK_S)
+        elif row.want == row.have and not row.maybe and row.guard == row.held_guard:
+            self.rest(row, State.CLEAN, 0.0)
+            row.done_gen = row.gen
+            self.at(row, now, max(0.0, row.recheck_at - now.wall) if row.recheck_at else None)
+        else:
+            self.dirty(row, now)
+        self.write(row, out, cause)
+
+    def hurry(self, row: Row, now: Now) -> None:
+        """The client spoke again: a row that waits for a slow retry is tried soon."""
+        waits = row.owner == ME and row.state in {State.CONFLICT, State.BLOCKED} and row.due_mono > now.mono
+        if waits and now.mono - (row.due_mono - CONFLICT_RETRY_S) >= HURRY_S:
+            self.at(row, now, 0.0)
+
+    def reassert(self, row: Row, after_s: float, now: Now, out: Output, cause: str) -> None:
+        """Say a row again although nothing changed (takeover): a replace that changes nothing is nearly free."""
+        if row.key not in self.busy:
+            self.dirty(row, now)
+            self.at(row, now, after_s)
+        self.write(row, out, cause)
+
+    # --- states of a row ----------------------------------------------------------------------------------------------
+
+    def load(self, text: str) -> Row:
+        """A row of the store: nothing is in flight after a boot."""
+        row = Row.from_json(text)
+        zone = self._plan.zone_for(row.name, row.target)
+        row.zone = zone.name if zone else row.zone
+        if row.state is State.INFLIGHT:  # it may have been applied, and a copy may still be on its way
+            row.state, row.recheck_at = State.DIRTY, row.next_at + RECHECK_S
+        if zone is None:
+            row.state, row.last_error = State.HELD, NO_ZONE_CONFIGURED
+        elif row.state is State.HELD:
+            row.state = State.DIRTY
+        self.rows[row.key] = row
+        return row
+
+    def arm(self, now: Now) -> None:
+        """Put the rows of the store on their lanes: the first time that somebody tells us the time."""
+        self.boot.sort(key=lambda row: (row.dirty_since, row.kind, row.name))
+        for row in self.boot:
+            if self.rows.get(row.key) is not row or row.due_mono >= 0 or row.key in self.busy:
+                continue
+            if (row.target, row.zone) not in self.lanes:
+                continue
+            if row.owner == PEER:
+                self.at(row, now, None if row.want else min(PEER_LOOK_S, max(0.0, row.next_at - now.wall)))
+            elif row.state is State.DIRTY:
+                self.dirty(row, now)
+            elif row.state in {State.CONFLICT, State.BLOCKED}:
+                self.at(row, now, min(CONFLICT_RETRY_S, max(0.0, row.next_at - now.wall)))
+            elif row.recheck_at:
+                self.at(row, now, min(RECHECK_S, max(0.0, row.recheck_at - now.wall)))
+        self.boot = []
+
+    def dirty(self, row: Row, now: Now) -> None:
+        """There is work to do for the row, now."""
+        row.dirty_since = row.dirty_since or now.wall
+        lane = self.lanes.get((row.target, row.zone))
+        if lane is None:
+            row.state, row.last_error = State.HELD, NO_ZONE_CONFIGURED
+            return
+        row.state = State.DIRTY
+        lane.pending.setdefault(row.key)
+        self.at(row, now, 0.0)
+
+    def rest(self, row: Row, state: State, dirty_since: float) -> None:
+        """The row is not work now."""
+        row.state, row.dirty_since, row.due_mono = state, dirty_since, -1.0
+        if lane := self.lanes.get((row.target, row.zone)):
+            lane.pending.pop(row.key, None)
+
+    def at(self, row: Row, now: Now, after_s: float | None) -> None:
+        """Try the row after some seconds, None: not until something happens."""
+        if after_s is None or (row.target, row.zone) not in self.lanes:
+            row.due_mono = -1.0
+            return
+        self._serial += 1
+        row.due_mono, row.next_at = now.mono + after_s, now.wall + after_s
+        self.lanes[row.target, row.zone].push(row.due_mono, self._serial, row.key)
+
+    def write(self, row: Row, out: Output, cause: str) -> None:
+        """Write the row in this output."""
+        out.writes.append(Write(Kind.DDNS, row.key, row.to_json(), Origin.DNS, cause))
+
+    def delete(self, row: Row, out: Output, cause: str) -> None:
+        """Nothing of ours is at the name any more, or wanted there."""
+        self.rest(row, State.CLEAN, 0.0)
+        del self.rows[row.key]
+        self.refused.pop(row.key, None)
+        out.writes.append(Write(Kind.DDNS, row.key, None, Origin.DNS, cause))
+
+    def eligible(self, row: Row) -> bool:
+        """A PTR points only to a name that has the address, or whose address is not ours to say."""
+        if row.kind == FORWARD or not row.want:
+            return True
+        forward = self.rows.get(row_key(row.target, FORWARD, row.want[0].text))
+        if forward is None or forward.owner == PEER:
+            return True
+        return any(reverse_of(v.rtype, v.text) == row.name for v in forward.have)
+
+    def wake(self, forward: Row, now: Now, out: Output) -> None:
+        """A forward row came to rest: its PTRs may go, or wait with a reason."""
+        for value in forward.want if forward.kind == FORWARD else ():
+            row = self.rows.get(row_key(forward.target, REVERSE, reverse_of(value.rtype, value.text)))
+            if row is None or row.owner == PEER or row.key in self.busy or row.state not in {State.DIRTY, State.HELD}:
+                continue
+            if row.due_mono < 0 and (self.eligible(row) or row.drop()):
+                self.dirty(row, now)
+            elif row.due_mono < 0:
+                self.park(row, out)
+
+    def park(self, row: Row, out: Output) -> None:
+        """A PTR waits for its forward name, which wakes it; when that is in trouble, the row says so."""
+        forward = self.rows.get(row_key(row.target, FORWARD, row.want[0].text))
+        if forward is not None and forward.state in UNSETTLED and row.state is not State.HELD:
+            self.rest(row, State.HELD, row.dirty_since)
+            row.last_error = f"its forward name is in {forward.state}"
+            self.write(row, out, "forward name")

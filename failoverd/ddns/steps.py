@@ -1,0 +1,192 @@
+"""The messages of one row and what follows each answer: a total table, and the encoder from a row to an UPDATE.
+
+Implements RFC 4703 5.3 to 5.5 with the guards that NOERROR alone does not give (a CNAME at the name answers NOERROR and changes
+nothing). Nothing here decides when to send; nothing here knows a server.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from failoverd.ddns.rows import REVERSE, Row, Value
+from failoverd.ports import Change, DnsQuery, DnsUpdate, Prereq
+
+CHECK, EXISTS_MODE, FORCE_MODE, PLAIN_MODE = (
+    "check-with-dhcid",
+    "check-exists-with-dhcid",
+    "no-check-with-dhcid",
+    "no-check-without-dhcid",
+)
+MODES = (CHECK, EXISTS_MODE, FORCE_MODE, PLAIN_MODE)
+
+
+class Step(Enum):
+    """One message."""
+
+    ADD = auto()  # the name is free: RFC 4703 5.3.1
+    MATCH = auto()  # the name is ours: 5.3.2
+    EXISTS = auto()  # the name is some client's
+    FORCE = auto()  # whatever is there, but not a CNAME
+    PLAIN = auto()  # as FORCE, without DHCID
+    PROBE = auto()  # a query: whose is the name?
+    CLAIM = auto()  # the name exists, with nothing that speaks against us (an operator's TXT)
+    REMOVE = auto()  # our only address and the DHCID in one message
+    REM1 = auto()  # our addresses: 5.5
+    REM2 = auto()  # the DHCID, when no address is left
+    REM_PLAIN = auto()  # one address by value, without DHCID
+    PTR_NEW = auto()  # 5.4
+    PTR_DEL = auto()  # 5.5, by value
+    LOOK = auto()  # a query: has the partner removed its name?
+
+
+class Then(Enum):
+    """What an answer means when no further message follows from it alone."""
+
+    APPLIED = auto()  # the zone says `want`
+    REMOVED = auto()  # nothing of `drop` is left
+    NEXT_DROP = auto()  # this value is not there: try the next one, REMOVED after the last
+    SECOND = auto()  # the name is in use: the mode's second form
+    JUDGE = auto()  # look at the records
+    BLOCKED = auto()  # a CNAME is in the way
+    ODD = auto()  # an answer that this message cannot have: try again later
+
+
+PREREQUISITE_RCODES = ("NOERROR", "NXDOMAIN", "YXDOMAIN", "NXRRSET", "YXRRSET")
+
+# Step: NOERROR, NXDOMAIN, YXDOMAIN, NXRRSET, YXRRSET
+_TABLE: dict[Step, tuple[Step | Then, ...]] = {
+    Step.ADD: (Then.APPLIED, Then.ODD, Then.SECOND, Then.ODD, Then.ODD),
+    Step.MATCH: (Then.APPLIED, Step.ADD, Then.ODD, Step.PROBE, Then.ODD),
+    Step.EXISTS: (Then.APPLIED, Step.ADD, Then.ODD, Step.PROBE, Then.ODD),
+    Step.FORCE: (Then.APPLIED, Then.ODD, Then.ODD, Then.ODD, Then.BLOCKED),
+    Step.PLAIN: (Then.APPLIED, Then.ODD, Then.ODD, Then.ODD, Then.BLOCKED),
+    Step.PROBE: (Then.JUDGE, Then.JUDGE, Then.ODD, Then.ODD, Then.ODD),
+    Step.CLAIM: (Then.APPLIED, Step.ADD, Then.ODD, Then.ODD, Step.PROBE),
+    Step.REMOVE: (Then.REMOVED, Then.ODD, Then.ODD, Step.REM1, Step.REM1),
+    Step.REM1: (Step.REM2, Then.ODD, Then.ODD, Then.REMOVED, Then.ODD),
+    Step.REM2: (Then.REMOVED, Then.ODD, Then.ODD, Then.REMOVED, Then.REMOVED),
+    Step.REM_PLAIN: (Then.NEXT_DROP, Then.ODD, Then.ODD, Then.NEXT_DROP, Then.ODD),
+    Step.PTR_NEW: (Then.APPLIED, Then.ODD, Then.ODD, Then.ODD, Then.BLOCKED),
+    Step.PTR_DEL: (Then.REMOVED, Then.ODD, Then.ODD, Then.NEXT_DROP, Then.ODD),
+    Step.LOOK: (Then.JUDGE, Then.JUDGE, Then.ODD, Then.ODD, Then.ODD),
+}
+
+TABLE: dict[tuple[Step, str], Step | Then] = {
+    (step, rcode): cell for step, cells in _TABLE.items() for rcode, cell in zip(PREREQUISITE_RCODES, cells, strict=True)
+}
+
+REMOVALS = frozenset({Step.REMOVE, Step.REM1, Step.REM2, Step.REM_PLAIN, Step.PTR_DEL})
+QUERIES = frozenset({Step.PROBE, Step.LOOK})
+PROBE_TYPES = ("DHCID", "CNAME", "A", "AAAA", "TXT")
+_ADDRESS_TYPES = ("A", "AAAA")
+
+
+def hands_over(row: Row) -> bool:
+    """The name passes to another client: what stands there under the old DHCID must go first."""
+    return row.kind != REVERSE and bool(row.want) and bool(row.have or row.maybe) and row.held_guard != row.guard
+
+
+def first_step(row: Row, mode: str, eligible: bool) -> Step | None:
+    """The first message of a round, None when there is nothing to say now. `eligible`: a PTR may point to its forward name."""
+    drop = row.drop()
+    if row.kind == REVERSE:
+        if row.want and eligible:
+            return Step.PTR_NEW
+        return Step.PTR_DEL if drop else None
+    if not row.want or hands_over(row):
+        if not drop:
+            return None
+        if mode == PLAIN_MODE:
+            return Step.REM_PLAIN
+        return Step.REMOVE if len(drop) == 1 else Step.REM1
+    if mode == FORCE_MODE:
+        return Step.FORCE
+    if mode == PLAIN_MODE:
+        return Step.PLAIN
+    return Step.MATCH if row.have or row.maybe else Step.ADD
+
+
+def second_step(mode: str) -> Step:
+    """What follows YXDOMAIN."""
+    return Step.EXISTS if mode == EXISTS_MODE else Step.MATCH
+
+
+def judge(row: Row, records: tuple[tuple[str, str], ...], exists: bool) -> tuple[str, str]:
+    """What PROBE found: one of mine, other, static, cname, bare, absent, and the foreign DHCID or address in question."""
+    by_type: dict[str, list[str]] = {}
+    for rtype, text in records:
+        by_type.setdefault(rtype, []).append(text)
+    if "CNAME" in by_type:
+        return "cname", by_type["CNAME"][0]
+    owners = by_type.get("DHCID", [])
+    if owners:
+        return ("mine", "") if owners == [row.guard] else ("other", " ".join(owners))
+    addresses = [text for rtype in _ADDRESS_TYPES for text in by_type.get(rtype, ())]
+    if addresses:
+        return "static", " ".join(addresses)
+    return ("bare", "") if exists else ("absent", "")
+
+
+def message(step: Step, row: Row, drop: tuple[Value, ...], ident: int) -> DnsUpdate | DnsQuery:
+    """The message of a step. `drop`: what a removal takes away (its first value for the steps that go by value)."""
+    if step is Step.PROBE:
+        return DnsQuery(ident, row.target, row.zone, row.name, PROBE_TYPES)
+    if step is Step.LOOK:
+        types = ("PTR",) if row.kind == REVERSE else ("DHCID", *_ADDRESS_TYPES)
+        return DnsQuery(ident, row.target, row.zone, row.name, types)
+    prereqs = _removal_prereqs(step, row, drop) if step in REMOVALS else _prereqs(step, row)
+    changes = _removal_changes(step, row, drop) if step in REMOVALS else _changes(step, row)
+    return DnsUpdate(ident, row.target, row.zone, tuple(prereqs), tuple(changes))
+
+
+def _prereqs(step: Step, row: Row) -> list[Prereq]:
+    name = row.name
+    if step is Step.ADD:
+        return [Prereq("nxdomain", name)]
+    if step is Step.MATCH:
+        return [Prereq("yxdomain", name), Prereq("yxrrset", name, "DHCID", (row.guard,))]
+    if step is Step.EXISTS:
+        return [Prereq("yxdomain", name), Prereq("yxrrset", name, "DHCID")]
+    if step is Step.CLAIM:
+        return [Prereq("yxdomain", name), *(Prereq("nxrrset", name, t) for t in (*_ADDRESS_TYPES, "DHCID", "CNAME"))]
+    return [Prereq("nxrrset", name, "CNAME")]  # FORCE, PLAIN, PTR_NEW
+
+
+def _changes(step: Step, row: Row) -> list[Change]:
+    """Replace whole RRsets of the types that we want; of other types take away only what is ours."""
+    name = row.name
+    adds = [Change("add", name, v.rtype, v.text, v.ttl) for v in row.want]
+    guard = Change("add", name, "DHCID", row.guard, row.want[0].ttl)
+    if step in {Step.ADD, Step.CLAIM}:
+        return [*adds, guard]
+    types = list(dict.fromkeys(v.rtype for v in row.want))
+    out = [Change("del-rrset", name, rtype) for rtype in types]
+    out += [Change("del-rr", name, v.rtype, v.text) for v in row.drop() if v.rtype not in types]
+    if step in {Step.EXISTS, Step.FORCE}:
+        return [*out, Change("del-rrset", name, "DHCID"), *adds, guard]
+    return out + adds
+
+
+def _removal_prereqs(step: Step, row: Row, drop: tuple[Value, ...]) -> list[Prereq]:
+    name = row.name
+    if step in {Step.PTR_DEL, Step.REM_PLAIN}:
+        return [Prereq("yxrrset", name, drop[0].rtype, (drop[0].text,))]
+    out = [Prereq("yxrrset", name, "DHCID", (row.held_guard,))]
+    if step is Step.REMOVE:
+        out.append(Prereq("yxrrset", name, drop[0].rtype, (drop[0].text,)))
+        out += [Prereq("nxrrset", name, t) for t in _ADDRESS_TYPES if t != drop[0].rtype]
+    elif step is Step.REM2:
+        out += [Prereq("nxrrset", name, t) for t in _ADDRESS_TYPES]
+    return out
+
+
+def _removal_changes(step: Step, row: Row, drop: tuple[Value, ...]) -> list[Change]:
+    name = row.name
+    if step is Step.REM2:
+        return [Change("del-rr", name, "DHCID", row.held_guard)]
+    if step is Step.REM1:
+        return [Change("del-rr", name, v.rtype, v.text) for v in drop]
+    out = [Change("del-rr", name, drop[0].rtype, drop[0].text)]
+    if step is Step.REMOVE:
+        out.append(Change("del-rr", name, "DHCID", row.held_guard))
+    return out

@@ -1,0 +1,106 @@
+"""Which live leases want a name, and which of them gets it.
+
+`want` of a row is always computed from all live leases of its name (safety.md 24), never from one change. The oldest client keeps a
+name that two clients ask for; of one client's leases the newest is shown (RFC 4703 5.3.2 replaces the address).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from failoverd.ddns.dhcid import guard
+from failoverd.ddns.zone import DnsPlan
+from failoverd.leases.lease import NEVER, BindingState, Lease
+
+
+class Claim(NamedTuple):
+    """One live lease that wants a name. `mine`: this server, not the partner, spoke to the client last."""
+
+    address: int
+    guard: str
+    ttl: int
+    mine: bool
+
+
+def wanted_name(lease: Lease | None) -> str:
+    """The name that a lease wants now: only a bound client with an identity wants one."""
+    if lease is None or lease.state is not BindingState.ACTIVE or not lease.client:
+        return ""
+    return lease.fqdn
+
+
+def ttl_of(lease: Lease, plan: DnsPlan) -> int:
+    """Fixed, or a third of the lease between the bounds (RFC 4702 5)."""
+    if plan.ttl_s:
+        return plan.ttl_s
+    if lease.ends >= NEVER:
+        return plan.ttl_max_s
+    third = (lease.ends - max(lease.starts, lease.cltt)) // 3
+    return min(max(third, plan.ttl_min_s), plan.ttl_max_s)
+
+
+class Claims:
+    """fqdn -> its claims in the order in which they came. Memory is proportional to the live leases with names."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, dict[int, Claim]] = {}
+
+    def of(self, name: str) -> tuple[Claim, ...]:
+        """All claims on a name, oldest first."""
+        return tuple(self._by_name.get(name, {}).values())
+
+    def put(self, lease: Lease, plan: DnsPlan, mine: bool) -> bool:
+        """Enter or refresh the claim of a lease. False when nothing changed (the fast path of a renewal).
+
+        The TTL stays as it is until it would have to be halved: it follows the length of the lease, and a lease that MCLT cut
+        short, or a renewal a second late, must not move the zone's serial.
+        """
+        claims = self._by_name.setdefault(lease.fqdn, {})
+        owner, ttl = guard(lease.hw, lease.client_id, lease.fqdn), ttl_of(lease, plan)
+        before = claims.get(lease.address)
+        if before is not None and before.guard == owner:
+            ttl = ttl if ttl * 2 <= before.ttl else before.ttl
+        elif before is not None:
+            del claims[lease.address]  # another client: it stands at the end of the line
+        claim = Claim(lease.address, owner, ttl, mine)
+        claims[lease.address] = claim
+        return claim != before
+
+    def drop(self, name: str, address: int) -> None:
+        """A lease no longer wants the name."""
+        claims = self._by_name.get(name)
+        if claims is not None and claims.pop(address, None) is not None and not claims:
+            del self._by_name[name]
+
+    def newest(self, name: str, address: int) -> None:
+        """Put a claim at the end of its line: at boot, the address that the row shows."""
+        claims = self._by_name.get(name, {})
+        claim = claims.pop(address, None)
+        if claim is not None:
+            claims[address] = claim
+
+    def own(self, name: str) -> None:
+        """The partner is down: we speak for all claims of a name."""
+        claims = self._by_name.get(name, {})
+        for address, claim in claims.items():
+            claims[address] = claim._replace(mine=True)
+
+    def select(self, name: str, holder: str) -> tuple[Claim | None, int]:
+        """The claim that gets the name, and how many claims of other clients go without.
+
+        `holder`: the DHCID that has the name now, "" for none; it keeps the name as long as it has a claim.
+        """
+        claims = self._by_name.get(name)
+        if not claims:
+            return None, 0
+        first: Claim | None = None
+        chosen: Claim | None = None
+        for claim in claims.values():
+            first = first or claim
+            if claim.guard == holder:
+                chosen = claim
+        if chosen is None and first is not None:
+            for claim in claims.values():
+                chosen = claim if claim.guard == first.guard else chosen
+        assert chosen is not None
+        return chosen, sum(claim.guard != chosen.guard for claim in claims.values())
