@@ -115,6 +115,13 @@ class ClockState:
 
 
 @dataclass(slots=True)
+class DiskState:
+    """The room on the disk (safety.md 7). `low`: no new clients, renewals get the remaining time without a write."""
+
+    low: bool
+
+
+@dataclass(slots=True)
 class Stopping:
     """SIGTERM: finish what is owed, then stop. The node answers with its last sends."""
 
@@ -129,6 +136,7 @@ Input = (
     | DnsAnswer
     | Command
     | ClockState
+    | DiskState
     | Stopping
 )
 

@@ -13,7 +13,11 @@ from failoverd.shell.logs import last_words
 
 EXIT_CONFIG = 1  # the configuration has errors, all of them printed
 EXIT_USAGE = 2  # the command line
-EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE: the API or the netlink socket cannot be opened
+EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE: a socket cannot be opened: the API's, netlink, or port 67 is another program's
+EXIT_STORE_OPEN = (
+    73  # EX_CANTCREAT: the database cannot be opened or must not be (clock, version, damage, disk); nothing was changed
+)
+EXIT_PERMISSION = 77  # EX_NOPERM: a capability is missing
 EXIT_BUG = 70  # EX_SOFTWARE: a mistake of ours; the partner carries on
 EXIT_STORE = 74  # EX_IOERR: a commit failed; never retried
 EXIT_HUNG = 75  # EX_TEMPFAIL: the last commit of a clean stop hung

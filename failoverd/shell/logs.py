@@ -6,6 +6,7 @@ the bound nothing is lost; above it lines are dropped and counted, never waited 
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import select
@@ -13,9 +14,9 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from ipaddress import IPv4Address
-from typing import Literal, TextIO
+from typing import Literal, NoReturn, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -175,6 +176,35 @@ class NoteBook:
         window[1] += 1
         suppressed, window[2] = int(window[2]), 0
         return suppressed
+
+
+class _Standard(logging.Handler):
+    """What libraries log the standard way (aiohttp, asyncio, aiosqlite) goes the same way as everything else."""
+
+    def __init__(self, book: NoteBook) -> None:
+        super().__init__(logging.WARNING)
+        self._book = book
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """logging: one record."""
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        values: dict[str, Value] = {"detail": record.getMessage()}
+        if record.exc_info:
+            values["exception"] = logging.Formatter().formatException(record.exc_info)
+        self._book.say(level, record.name, **values)
+
+
+def take_over(book: NoteBook) -> None:
+    """Send what others log by structlog or by logging to the book's writer."""
+
+    def into_book(_logger: object, method: str, event: MutableMapping[str, object]) -> NoReturn:
+        name = str(event.pop("event", ""))
+        level = method if method in LEVELS else "warning"
+        book.say(level, name, **{key: value if isinstance(value, int | float) else str(value) for key, value in event.items()})
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[structlog.processors.format_exc_info, into_book], cache_logger_on_first_use=False)
+    logging.basicConfig(handlers=[_Standard(book)], level=logging.WARNING, force=True)
 
 
 def last_words(text: str) -> None:

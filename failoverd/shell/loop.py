@@ -11,15 +11,16 @@ beats is a lost link, and what is older than 5 s is dropped) live in this file.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from failoverd.notes import Note, declare
+from failoverd.notes import Note
 from failoverd.ports import (
     ClientDatagram,
     ClientSend,
     ClockState,
     Command,
+    DiskState,
     DnsAnswer,
     DnsQuery,
     DnsUpdate,
@@ -37,6 +38,8 @@ from failoverd.ports import (
     Write,
 )
 from failoverd.shell import clock
+from failoverd.shell.beat_notes import FULL, GAP, HUNG, LOW, MARKER, OLD_ANSWER, OLD_DATAGRAM, ROOM, WITHHELD
+from failoverd.shell.disk import StoreError
 from failoverd.shell.ending import EXIT_BUG, EXIT_HUNG, EXIT_STORE, OrEnd, end_now
 from failoverd.shell.logs import NoteBook
 from failoverd.shell.sides import Keeps, Steps, ToClients, ToMasters, ToPartners
@@ -44,48 +47,11 @@ from failoverd.shell.sides import Keeps, Steps, ToClients, ToMasters, ToPartners
 OLD_S = 5.0  # a datagram or an unsent answer older than this is dropped (safety.md 5)
 MAX_PENDING_WRITES = 512  # writes, or sends, gathered behind a commit in flight; above it clients wait in the kernel's buffer
 MAX_PENDING_PARTNER = 4 * MAX_PENDING_WRITES  # above this partner bytes wait in TCP as well
-MAX_FOLD_ROWS = 256  # journal rows folded into the tables in one slice
+MAX_FOLD_ROWS = 256  # journal rows folded into the tables in one slice: the next commit waits some 10 ms for it
 MARKER_S = 10.0  # safety.md 15
 TICK_S = 1.0  # beats are at most this far apart, so that a gap is seen
 LEAST_DELAY_S = 0.001  # a deadline that does not move must not spin
 STOP_S = 10.0  # the last commit at a clean stop
-
-GAP = declare(
-    "beat-gap",
-    "warning",
-    "This process did not run for longer than max-response-delay (the machine was suspended, a virtual machine was resumed, or "
-    "the host was overloaded), or the wall clock was set forward that far. The partner may have been told meanwhile that this "
-    "server is down: all partner links are closed and made anew, and until it speaks this server answers like one booted alone.",
-)
-HUNG = declare(
-    "commit-hung",
-    "error",
-    "A write to the disk has not returned for max-response-delay. The link to the partner was dropped, so that it serves every "
-    "client; nothing is acknowledged here until the disk answers. Look at the disk.",
-)
-OLD_DATAGRAM = declare(
-    "datagram-old",
-    "warning",
-    "A client's datagram had waited more than 5 s when it was read, and was dropped: the client has retried.",
-    limited=True,
-)
-OLD_ANSWER = declare(
-    "answer-old",
-    "warning",
-    "An answer to a client was ready more than 5 s after the request (the disk was slow), and was dropped: the client retries.",
-    limited=True,
-)
-WITHHELD = declare(
-    "dns-withheld",
-    "info",
-    "A DNS update that was decided before a pause of this process was not sent; it is planned anew from the leases.",
-)
-FULL = declare(
-    "batch-full",
-    "info",
-    "Clients are left waiting in the kernel's buffer because the disk is behind: one commit's worth of writes is gathered.",
-    limited=True,
-)
 
 
 @dataclass(slots=True)
@@ -148,6 +114,9 @@ class Loop:
         self._stopped = False
         self._paused = self._partners_paused = False
         self._marker_mono = self._last.mono
+        self._low = False
+        self._idle = False  # no commit between the last two ticks: the journal may be folded
+        self._commits_then = 0
         self._work = asyncio.Event()
         self._settled = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -174,8 +143,10 @@ class Loop:
         self._last = self._read()
         self._keeper = self._loop.create_task(self._keep(), name="store")
         self._keeper.add_done_callback(self._kept)
-        self._take(boot, self._last)
-        self.partners.flush()
+        with self._sound:
+            self._take(boot, self._last)
+            self.partners.flush()
+        self.deliver()
         self._tick()
 
     def deliver(self, *inputs: Input) -> None:
@@ -332,8 +303,11 @@ class Loop:
             self._look(now)
             if self._disk_since is not None:
                 self._watch_disk(now.mono - self._disk_since)
-            if now.mono - self._marker_mono >= MARKER_S:
+            self._idle = self.counts.commits == self._commits_then
+            self._commits_then = self.counts.commits
+            if self._idle or now.mono - self._marker_mono >= MARKER_S:
                 self._work.set()
+            self._look_at_room()
             self.alive()
             due = self.node.deadline(now) <= now.mono  # the timer runs on a clock that stands still while the machine sleeps
         if due or self._queue:
@@ -386,24 +360,51 @@ class Loop:
                 self.partners.refuse(name, True)
                 self._cut([name], f"beat-gap: a commit has been in flight for {age_s:.1f} s")
 
+    def _look_at_room(self) -> None:
+        """Tell the node when the disk becomes low, and when it no longer is (safety.md 7)."""
+        low = self.store.low_water()
+        if low != self._low:
+            self._low = low
+            self.note(LOW if low else ROOM)
+            self.deliver(DiskState(low))
+
     # --- commit ---
 
     async def _keep(self) -> None:
         """Carry batches to the disk, one after the other; when there is none, the marker and the fold."""
         while True:
             if self._read().mono - self._marker_mono >= MARKER_S:
-                await self._disk(self.store.write_marker(), "the marker could not be written")
-                self._marker_mono = self._read().mono
+                await self._mark()
+            if self.store.due():
+                await self._fold()
             if self._next.writes:
                 await self._commit()
             elif self._stopped:
                 self._settled.set()
                 await self._wait()
-            elif self.store.due():
-                await self._disk(self.store.fold(MAX_FOLD_ROWS), "the journal could not be folded")
-                self.counts.folds += 1
+            elif self._idle:
+                self._idle = await self._fold()
             else:
                 await self._wait()
+
+    async def _mark(self) -> None:
+        now = self._read()
+        self._marker_mono = self._disk_since = now.mono
+        with OrEnd(self._end, EXIT_STORE, "the marker could not be written"):
+            try:
+                await self.store.write_marker(now.wall)
+            except StoreError as error:
+                self.note(MARKER, detail=str(error))
+        self._disk_done()
+
+    async def _fold(self) -> bool:
+        """One slice; whether there is more."""
+        self._disk_since = self._read().mono
+        with OrEnd(self._end, EXIT_STORE, "the journal could not be folded"):
+            handled = await self.store.fold(MAX_FOLD_ROWS)
+        self._disk_done()
+        self.counts.folds += 1
+        return handled > 0
 
     async def _wait(self) -> None:
         self._work.clear()
@@ -413,7 +414,10 @@ class Loop:
         batch = self._flying = self._next
         self._next = Batch()
         began = self._read().mono
-        await self._disk(self.store.commit(batch.writes, batch.wall), "a commit failed")
+        self._disk_since = began
+        with OrEnd(self._end, EXIT_STORE, "a commit failed"):
+            await self.store.commit(batch.writes, batch.wall)
+        self._disk_done()
         with self._sound:
             now = self._read()
             took = now.mono - began
@@ -429,11 +433,7 @@ class Loop:
         if self._queue:
             self.deliver()
 
-    async def _disk(self, work: Awaitable[object], told: str) -> None:
-        """One operation of the store. Whatever it raises ends the process."""
-        self._disk_since = self._read().mono
-        with OrEnd(self._end, EXIT_STORE, told):
-            await work
+    def _disk_done(self) -> None:
         self._disk_since = None
         for name in sorted(self._hung):
             self.partners.refuse(name, False)

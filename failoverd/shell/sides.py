@@ -17,12 +17,14 @@ class Steps(Protocol):
 
 
 class Keeps(Protocol):
-    """The Store, as the loop sees it. Anything raised by one of these ends the process."""
+    """The Store, as the loop sees it. Anything raised by one of these ends the process, but StoreError by
+    `write_marker`: a marker that is late only weakens safety.md 15."""
 
     async def commit(self, writes: Sequence[Write], wall: float) -> object: ...  # noqa: D102
-    async def fold(self, limit_rows: int) -> object: ...  # noqa: D102
+    async def fold(self, limit_rows: int) -> int: ...  # noqa: D102
     def due(self) -> bool: ...  # noqa: D102
-    async def write_marker(self) -> object: ...  # noqa: D102
+    async def write_marker(self, wall: float) -> None: ...  # noqa: D102
+    def low_water(self) -> bool: ...  # noqa: D102
 
 
 class ToClients(Protocol):

@@ -1,0 +1,82 @@
+"""`failoverd`, the command: its options, the configuration, and what becomes of both. Exit codes are in ending.py."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+import click
+
+from failoverd import __version__, compile
+from failoverd.config import SERVER_FILE, Config, ConfigError, load, pick_server
+from failoverd.shell.ending import EXIT_CONFIG
+from failoverd.shell.logs import Format
+from failoverd.shell.options import Options
+
+DEFAULT_CONFIG = "/etc/failoverd/failoverd.toml"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "path", default=DEFAULT_CONFIG, show_default=True, metavar="FILE", help="The configuration, TOML.")
+@click.option("--server", metavar="NAME", help=f"Which [servers] entry this is; otherwise the word in {SERVER_FILE}.")
+@click.option("--check", is_flag=True, help="Read the configuration, print every problem with its line, and exit: 0 good, 1 bad.")
+@click.option("--force-clock", is_flag=True, help="Serve although the wall clock is before the newest record of the database.")
+@click.option(
+    "--new-pair", is_flag=True, help="As `failoverctl pair init` at once: states that no leases exist. For demo and tests."
+)
+@click.option("--log-format", type=click.Choice(["json", "console"]), help="In the place of [log] format.")
+@click.version_option(__version__, prog_name="failoverd")
+def main(path: str, server: str | None, check: bool, force_clock: bool, new_pair: bool, log_format: Format | None) -> None:
+    """A redundant DHCPv4 server that feeds DNS. Runs in the foreground; SIGTERM stops it, SIGHUP reads the DNS keys again."""
+    try:
+        config = load(path)
+        for warning in config.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        if check:
+            _compile_all(config, server)
+            click.echo(f"{path}: good, digest {config.digest}")
+            return
+        name = pick_server(config, server)
+        local = config.local(name)
+        options = Options(config, name, local, compile.terms(config, name), force_clock, new_pair, log_format or local.log.format)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(EXIT_CONFIG)
+    sys.exit(_run(options))
+
+
+def _compile_all(config: Config, server: str | None) -> None:
+    """What a start would make of the configuration, for one server or for all of them."""
+    names = [pick_server(config, server)] if server is not None else sorted(config.servers)
+    for name in names:
+        compile.terms(config, name)
+        compile.scopes(config, name)
+    compile.dns_plan(config)
+
+
+def _run(options: Options) -> int:
+    from failoverd.shell.serve import CannotStart, serve  # not for --check, --help and --version, which should be quick
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve(options))
+    except CannotStart as error:
+        click.echo(f"failoverd: {error}", err=True)
+        return error.code
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (performance.md 3 a, e: level on UDP, twice as fast on TCP)."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The daemon: opens everything in the right order, serves until told to stop, closes everything in the other order.
+
+Order matters: the database before the sockets (a second failoverd fails on its lock before it takes a client from the first), the
+sockets before the node's first output, READY=1 last. Nothing here decides anything about a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import platform
+import random
+import signal
+
+from failoverd import __version__, compile
+from failoverd.node import Node
+from failoverd.ports import Input
+from failoverd.shell import clock
+from failoverd.shell.api import start_api
+from failoverd.shell.clients import SERVER_PORT, Clients
+from failoverd.shell.disk import StoreError
+from failoverd.shell.dns import DnsClient
+from failoverd.shell.ending import EXIT_PERMISSION, EXIT_STORE_OPEN, EXIT_UNAVAILABLE
+from failoverd.shell.interfaces import Interfaces
+from failoverd.shell.listen import RunningApi
+from failoverd.shell.logs import NoteBook, Writer, take_over
+from failoverd.shell.loop import Loop
+from failoverd.shell.notify import notify, watchdog_s
+from failoverd.shell.options import Options
+from failoverd.shell.partner import Partners
+from failoverd.shell.store import Store
+
+LOOK_S = 10.0  # how often the kernel is asked whether the wall clock is synchronised
+COLLECT = (50_000, 20, 100)  # gc: a full collection over a million leases stalls for half a second (performance.md 3 d)
+
+
+class CannotStart(Exception):
+    """Why not, in words for the operator, and the exit code."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+async def serve(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT. CannotStart says why not."""
+    stop = _stop_signals()
+    writer = Writer(options.log_format)
+    book = NoteBook(writer, options.local.log.level)
+    take_over(book)
+    book.say(
+        "info", "failoverd-starts", version=__version__, server=options.server, python=platform.python_version(), pid=os.getpid()
+    )
+    try:
+        store = await _open_store(options)
+        try:
+            daemon = await _start(options, store, book)
+            await stop.wait()
+            await daemon.stop()
+        finally:
+            await store.close()
+        book.say("info", "failoverd-stopped")
+    finally:
+        book.close()
+
+
+def _stop_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _open_store(options: Options) -> Store:
+    settings = options.local.store
+    try:
+        return await Store.open(
+            settings.path, now_wall=clock.read().wall, reserve_bytes=settings.reserve, force_clock=options.force_clock
+        )
+    except StoreError as error:
+        raise CannotStart(EXIT_STORE_OPEN, str(error)) from error
+
+
+class Backups:
+    """The store's backup as the API asks for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def backup(self, path: str) -> None:
+        """A consistent copy at `path`. OSError with the reason in words."""
+        try:
+            await self._store.backup(path, clock.read().wall)
+        except StoreError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
+
+class Daemon:
+    """Everything that is open."""
+
+    def __init__(self, options: Options, store: Store, node: Node, book: NoteBook) -> None:
+        def deliver(item: Input) -> None:
+            self.loop.deliver(item)
+
+        def note(name: str, subject: str, detail: str) -> None:
+            self.loop.note(name, subject, detail)
+
+        self.options = options
+        self.book = book
+        self.interfaces = Interfaces(lambda table: self.clients.changed(table))
+        self.clients = Clients(options.local.interfaces, lambda datagrams: self.loop.hear(datagrams), deliver, note)
+        self.partners = Partners(list(options.terms.values()), deliver, note)
+        self.masters = DnsClient(compile.dns_plan(options.config).zones, note)
+        delays = {name: float(term.max_response_delay_s) for name, term in options.terms.items()}
+        self.loop = Loop(node, store, book, delays, clients=self.clients, partners=self.partners, masters=self.masters)
+        self.loop.alive = self._alive
+        self.api: RunningApi | None = None
+        self._watchdog_s = watchdog_s()
+        self._watched_mono = self._looked_mono = 0.0
+        self._synchronised: bool | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Sockets. CannotStart."""
+        event_loop = asyncio.get_running_loop()
+        try:
+            self.interfaces.open(event_loop)
+            self.clients.open(event_loop, self.interfaces.table())
+        except PermissionError as error:
+            text = (
+                "not permitted to open the DHCP sockets; start as root or give CAP_NET_BIND_SERVICE, CAP_NET_RAW and CAP_NET_ADMIN"
+            )
+            raise CannotStart(EXIT_PERMISSION, text) from error
+        except OSError as error:
+            in_use = f"UDP port {SERVER_PORT} is in use: another DHCP server runs on this machine"
+            text = in_use if error.errno == errno.EADDRINUSE else f"the DHCP sockets cannot be opened: {error}"
+            raise CannotStart(EXIT_UNAVAILABLE, text) from error
+        self.partners.open(event_loop)
+
+    async def open_api(self, store: Store) -> None:
+        """The control socket and the metrics. CannotStart."""
+        try:
+            self.api = await start_api(self.options.local.api, self.loop, Backups(store))
+        except OSError as error:
+            raise CannotStart(EXIT_UNAVAILABLE, error.strerror or str(error)) from error
+
+    def new_pair(self) -> None:
+        """--new-pair: `pair init` for every relationship; what the node answers is logged."""
+        for name in sorted(self.options.terms):
+            task = asyncio.get_running_loop().create_task(self._pair_init(name))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pair_init(self, relationship: str) -> None:
+        reply = await self.loop.command(
+            "pair-init", {"relationship": relationship}, "--new-pair", "failoverd was started with --new-pair"
+        )
+        self.book.say("info", "new-pair", subject=relationship, code=reply.code, detail=reply.message)
+
+    async def stop(self) -> None:
+        """Finish what is owed and close."""
+        notify("STOPPING=1", "STATUS=stopping")
+        self.book.say("info", "failoverd-stops")
+        if self.api is not None:
+            await self.api.stop()
+        await self.loop.stop()
+        await self.partners.stop()
+        self.interfaces.close()
+        self.clients.close()
+        await self.masters.close()
+
+    def _alive(self) -> None:
+        """Every tick: the watchdog, and the state of the wall clock."""
+        mono = clock.read().mono
+        if self._watchdog_s and mono - self._watched_mono >= self._watchdog_s / 2:
+            self._watched_mono = mono
+            notify("WATCHDOG=1")
+        if mono - self._looked_mono >= LOOK_S:
+            self._looked_mono = mono
+            synchronised = clock.synchronised()
+            if synchronised != self._synchronised:
+                self._synchronised = synchronised
+                self.loop.clock_state(synchronised)
+
+
+async def _start(options: Options, store: Store, book: NoteBook) -> Daemon:
+    stored = await store.load()
+    now = clock.read()
+    node = Node(options.config, options.server, stored, now, random.Random(int.from_bytes(os.urandom(8), "big")))
+    del stored
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
+    daemon = Daemon(options, store, node, book)
+    daemon.open()
+    await daemon.open_api(store)
+    daemon.loop.start(node.boot(clock.read()))
+    if options.new_pair:
+        daemon.new_pair()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.masters.reload)
+    notify("READY=1", f"STATUS=serving as {options.server}", f"MAINPID={os.getpid()}")
+    book.say("info", "failoverd-serves", server=options.server, fsync_ms=round(store.probe.p50_s * 1000, 3))
+    return daemon
