@@ -37,14 +37,14 @@ TRANSITION = declare(
 LONE_BOOT = declare(
     "lone-boot-bound",
     "warning",
-    "This server booted without contact to its partner, which may have declared it down meanwhile. Until contact, only what the"
-    " partner cannot have given away is granted. If the partner has certainly not been in partner-down since: `failoverctl serve --force`.",
+    "This server booted without contact to its partner, which may have declared it down meanwhile. Until contact, only what"
+    " the partner cannot have given away is granted. If the partner has not been in partner-down since: `failoverctl serve --force`.",
     limited=True,
 )
 NOT_BEFORE = declare(
     "address-resting",
     "info",
-    "The address must rest: a lease on it may be in use that this pair lost (a database was lost or restored, or a claim disputed).",
+    "The address must rest: a lease on it may be in use that this pair lost (a database was lost or restored).",
     limited=True,
 )
 DISPUTED = declare(

@@ -24,6 +24,8 @@ class Promise(NamedTuple):
 def limit(lease: Lease, rights: Rights, now: int) -> int:
     """The latest end that the MCLT rule lets us promise (safety.md 9, 11): max(now, acked) + MCLT, the acked time taken early
     by the clocks' slack; at a lone boot the last proven contact stands in the place of now."""
+    if rights.frozen:
+        return now
     told = lease.acked
     start = now
     if rights.bound is not None:

@@ -25,7 +25,7 @@ class Rights:
     `slack_s`            how far comparisons across the two clocks err to the safe side (safety.md 10)
     `expire`             may this server expire leases (the primary always; the secondary without contact)
     `rewind`             an address that was announced to nobody may be recycled (failover-protocol.md 7.4)
-    `probation`          never-used or restored database: not before this time (safety.md 15, 16), 0 for none
+    `frozen`             the clock cannot be trusted after a lone boot: nothing is granted beyond what was (safety.md 10)
     """
 
     serve: bool
@@ -44,6 +44,7 @@ class Rights:
     slack_s: int = 0
     expire: bool = True
     rewind: bool = False
+    frozen: bool = False
 
 
 ALONE = Rights(serve=True, failover=False)

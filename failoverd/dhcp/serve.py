@@ -1,0 +1,365 @@
+"""What a client is told, and what becomes of its lease: RFC 2131 4.3 under the Rights that failover grants (failover-protocol.md 9.4).
+
+A decision names its reason, always; the node carries it out. REQUESTs are never hashed away (safety.md 22): the gate is who owns the
+binding. Knows no partner message and no zone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from failoverd.dhcp.answer import Route, ack, inform_ack, inform_route, nak, offer, route
+from failoverd.dhcp.classify import Kind
+from failoverd.dhcp.client import Client, client_name, client_of
+from failoverd.dhcp.message import Code, Packet
+from failoverd.dhcp.network import find_network, reservation_for
+from failoverd.dhcp.scope import Reservation, Scopes, Subnet
+from failoverd.leases import reclaim
+from failoverd.leases.allocate import LEASED, LONE_BOOT, NO_FREE, partner_free, pick, refusal
+from failoverd.leases.lease import FLAG_RESERVED, NEVER, BindingState, Lease
+from failoverd.leases.mclt import INFINITE, Promise, promise
+from failoverd.leases.pool import Pool
+from failoverd.leases.rights import ALONE, Rights
+from failoverd.leases.table import LeaseTable
+from failoverd.notes import declare
+from failoverd.ports import ClientDatagram, Now
+
+OFFERED = declare("offered", "debug", "A DHCPOFFER was sent.", limited=True)
+ACKED = declare("acked", "debug", "A DHCPACK was sent; the lease was on disk before.", limited=True)
+REMAINING = declare(
+    "acked-remaining",
+    "info",
+    "A renewal was answered with the time that remains of the lease: nothing longer may be promised now (lone boot, or a low disk).",
+    limited=True,
+)
+INFORMED = declare("informed", "debug", "A DHCPINFORM was answered.", limited=True)
+RELEASED = declare("released", "debug", "A client gave its address back.", limited=True)
+DECLINED = declare(
+    "declined",
+    "warning",
+    "A client found its address in use by another host (DHCPDECLINE). The address rests for the abandon-time.",
+)
+NOT_OURS = declare(
+    "left-to-partner",
+    "debug",
+    "A DISCOVER was left to the partner: the client's hash bucket is the partner's (RFC 3074). If the partner stays silent, the client's"
+    " `secs` rises above load-balance-max-seconds and this server answers.",
+    limited=True,
+)
+OTHER_SERVER = declare("other-server-chosen", "debug", "The client accepted another server's offer.", limited=True)
+NO_NETWORK = declare(
+    "no-network",
+    "info",
+    "No subnet of the configuration fits the relay's address or the interface on which the packet came in.",
+    limited=True,
+)
+WRONG_NETWORK = declare("nak-wrong-network", "info", "The client asked for an address of another network: DHCPNAK.", limited=True)
+NAK_TAKEN = declare("nak-address-taken", "info", "The client asked for an address that it cannot have: DHCPNAK.", limited=True)
+UNKNOWN_CLIENT = declare(
+    "unknown-client",
+    "info",
+    "There is no record of this client's lease here, so RFC 2131 4.3.2 demands silence; the server that knows it answers.",
+    limited=True,
+)
+BOOTP = declare("bootp-not-served", "info", "BOOTP clients (no DHCP message type) are not served.", limited=True)
+DISK_LOW = declare(
+    "disk-low",
+    "error",
+    "The disk of the lease database is almost full: renewals get the time that remains, new clients nothing. Free some space.",
+    limited=True,
+)
+NOT_LEASED = declare(
+    "not-leased-to-client", "info", "A RELEASE or DECLINE for an address that this client does not hold.", limited=True
+)
+RESERVATION_HELD = declare(
+    "reservation-in-use",
+    "warning",
+    "The address reserved for this client is held by another client, or was declined.",
+    limited=True,
+)
+
+
+@dataclass(slots=True)
+class Decision:
+    """What to do for one packet. `why`: a Note's name. `new`: the lease to commit; a reply waits for that unless `at_once`."""
+
+    why: str
+    old: Lease | None = None
+    new: Lease | None = None
+    reply: bytes = b""
+    route: Route | None = None
+    at_once: bool = False
+    subnet: Subnet | None = None
+    address: int = 0
+    detail: str = ""
+
+
+class House(Protocol):
+    """What serving needs of the node."""
+
+    table: LeaseTable
+    scopes: Scopes
+    low_disk: bool
+
+    def rights_of(self, relationship: str | None) -> Rights:
+        """The rights of a relationship in this step."""
+
+    def ours(self, relationship: str, client_id: bytes, chaddr: bytes, secs: int) -> bool:
+        """Whether the client's hash bucket is ours, or its `secs` overrides it."""
+
+    def addresses(self, interface: str) -> tuple[tuple[int, int], ...]:
+        """The addresses of an interface, primary first."""
+
+
+@dataclass(slots=True)
+class Question:
+    """One client's message with everything that was found out about it."""
+
+    packet: Packet
+    kind: Kind
+    client: Client
+    datagram: ClientDatagram
+    network: tuple[Subnet, ...]
+    reservation: Reservation | None
+    now: Now
+
+    @property
+    def wall(self) -> int:
+        """Whole seconds."""
+        return int(self.now.wall)
+
+    def subnet_of(self, address: int) -> Subnet | None:
+        """The subnet of the client's network that holds the address."""
+        return next((subnet for subnet in self.network if subnet.holds(address)), None)
+
+    def pools(self) -> list[Pool]:
+        """All pools of the client's network."""
+        return [pool for subnet in self.network for pool in subnet.pools]
+
+
+def decide(packet: Packet, kind: Kind, datagram: ClientDatagram, house: House, now: Now) -> Decision:
+    """The decision for one decoded, classified packet."""
+    if kind is Kind.BOOTP:
+        return Decision(BOOTP)
+    network = find_network(house.scopes, packet, house.addresses(datagram.interface), datagram.dst_ip)
+    if network is None:
+        return Decision(NO_NETWORK, detail=datagram.interface)
+    client = client_of(packet)
+    question = Question(packet, kind, client, datagram, network, reservation_for(house.scopes, packet, network), now)
+    return _BY_KIND[kind](question, house)
+
+
+def _want(packet: Packet, subnet: Subnet) -> int:
+    """The lease time to aim at: what the client asks for (option 51) within the subnet's bounds, else the subnet's default."""
+    raw = packet.options.get(Code.LEASE_TIME)
+    if raw is None:
+        return subnet.lease_s
+    return max(subnet.min_lease_s, min(int.from_bytes(raw, "big"), subnet.max_lease_s))
+
+
+def _rights_at(address: int, house: House) -> Rights:
+    state = house.table.pool_of(address)
+    return house.rights_of(state.pool.relationship) if state is not None else ALONE
+
+
+# --- DISCOVER -----------------------------------------------------------------------------------------------------------
+
+
+def _discover(question: Question, house: House) -> Decision:
+    client = question.client
+    if question.reservation is not None:
+        lease = house.table.get(question.reservation.address)
+        if refusal(lease, client.key, ALONE, question.wall):
+            return Decision(RESERVATION_HELD, address=lease.address)
+        return _offer(question, house, lease, ALONE)
+    pools = question.pools()
+    if not pools:
+        return Decision(NO_FREE)
+    choice = pick(house.table, pools, client.key, client.requested, house.rights_of, question.wall, question.now.mono)
+    if choice.lease is None:
+        return Decision(choice.why)
+    lease = choice.lease
+    state = house.table.pool_of(lease.address)
+    assert state is not None  # pick only looks into pools
+    relationship = state.pool.relationship
+    rights = house.rights_of(relationship)
+    if not rights.serve:
+        return Decision(rights.why, address=lease.address)
+    if relationship is not None and rights.balanced:
+        mine = house.ours(relationship, client.client_id, question.packet.chaddr, client.secs)
+        if not mine and partner_free(house.table, pools, house.rights_of):
+            return Decision(NOT_OURS)
+    return _offer(question, house, lease, rights)
+
+
+def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> Decision:
+    subnet = question.subnet_of(lease.address)
+    if subnet is None:
+        return Decision(WRONG_NETWORK, address=lease.address)
+    given = promise(lease, _want(question.packet, subnet), rights, question.wall)
+    remains = _remains(lease, question)
+    if given is None and not remains:
+        return Decision(LONE_BOOT, address=lease.address)
+    if house.low_disk and not remains:
+        return Decision(DISK_LOW, address=lease.address)
+    give = given.give_s if given is not None and not house.low_disk else remains
+    house.table.offer(lease.address, question.client.key, question.now.mono)
+    reply = offer(question.packet, subnet, question.reservation, lease.address, give, question.datagram.local_ip)
+    where = route(question.packet, lease.address)
+    return Decision(OFFERED, reply=reply, route=where, at_once=True, address=lease.address, subnet=subnet, detail=f"{give} s")
+
+
+def _remains(lease: Lease, question: Question) -> int:
+    """Seconds left of this client's own unexpired lease, 0 for none."""
+    if lease.state is not BindingState.ACTIVE or lease.client != question.client.key:
+        return 0
+    return INFINITE if lease.ends >= NEVER else max(lease.ends - question.wall, 0)
+
+
+# --- REQUEST ------------------------------------------------------------------------------------------------------------
+
+
+def _selecting(question: Question, house: House) -> Decision:
+    client = question.client
+    ours = {question.datagram.local_ip} | {address for address, _ in house.addresses(question.datagram.interface)}
+    if client.server_id not in ours:
+        return Decision(OTHER_SERVER, address=client.requested)
+    return _request(question, house, client.requested, chosen=True)
+
+
+def _init_reboot(question: Question, house: House) -> Decision:
+    return _request(question, house, question.client.requested, chosen=False)
+
+
+def _extending(question: Question, house: House) -> Decision:
+    return _request(question, house, question.packet.ciaddr, chosen=False)
+
+
+def _request(question: Question, house: House, address: int, *, chosen: bool) -> Decision:
+    """A DHCPREQUEST for an address. `chosen`: the client took our offer, so a refusal is a NAK, never silence."""
+    rights = _rights_at(address, house)
+    if not rights.serve:
+        return Decision(rights.why, address=address)
+    subnet = question.subnet_of(address)
+    if subnet is None:
+        return _nak(question, WRONG_NETWORK, address, "wrong network")
+    reserved = question.reservation
+    if reserved is not None and reserved.address != address:
+        return _nak(question, NAK_TAKEN, address, "another address is reserved for you")
+    held = house.scopes.reserved.get(address)
+    if reserved is None and (held is not None or house.table.pool_of(address) is None):
+        return (
+            _nak(question, NAK_TAKEN, address, "address not available")
+            if chosen or held
+            else Decision(UNKNOWN_CLIENT, address=address)
+        )
+    lease = house.table.get(address)
+    no = _why_not(question, house, lease, rights)
+    if no:
+        sure = chosen or not rights.failover or rights.balanced or rights.partner_down_since is not None
+        if (no == LEASED and sure) or chosen:
+            return _nak(question, NAK_TAKEN, address, no)
+        return Decision(no, address=address)
+    if question.kind is Kind.INIT_REBOOT and lease.client != question.client.key and reserved is None:
+        return Decision(UNKNOWN_CLIENT, address=address)
+    return _grant(question, house, lease, rights, subnet)
+
+
+def _why_not(question: Question, house: House, lease: Lease, rights: Rights) -> str:
+    no = refusal(lease, question.client.key, rights, question.wall)
+    if not no and house.table.offered_to(lease.address, question.now.mono) not in (b"", question.client.key):
+        return LEASED
+    return no
+
+
+def _nak(question: Question, why: str, address: int, text: str) -> Decision:
+    reply = nak(question.packet, question.datagram.local_ip, text)
+    return Decision(why, reply=reply, route=route(question.packet, 0, is_nak=True), at_once=True, address=address, detail=text)
+
+
+def _grant(question: Question, house: House, lease: Lease, rights: Rights, subnet: Subnet) -> Decision:
+    """The ACK. What cannot be promised anew is answered with what remains, without a write (safety.md 7, 11)."""
+    given = promise(lease, _want(question.packet, subnet), rights, question.wall)
+    remains = _remains(lease, question)
+    if given is None or house.low_disk or (remains and given.ends < lease.ends):
+        if not remains:
+            return Decision(DISK_LOW if house.low_disk else LONE_BOOT, address=lease.address)
+        return _acked(question, REMAINING, lease, None, subnet, remains)
+    house.table.take_offer(lease.address)
+    return _acked(question, ACKED, lease, _leased(question, lease, rights, given), subnet, given.give_s)
+
+
+def _leased(question: Question, lease: Lease, rights: Rights, given: Promise) -> Lease:
+    """The lease after the ACK (failover-protocol.md 7.1): what the partner acked counts no further than what it is told now."""
+    client, reservation = question.client, question.reservation
+    hostname = reservation.hostname if reservation is not None and reservation.hostname else client_name(question.packet)
+    return lease.evolve(
+        state=BindingState.ACTIVE,
+        hw=client.hw,
+        client_id=client.client_id,
+        starts=question.wall,
+        ends=given.ends,
+        potential=given.potential,
+        acked=min(lease.acked, given.potential),
+        cltt=question.wall,
+        not_before=0,
+        owed=rights.failover,
+        rejected=0,
+        hostname=hostname,
+        agent=question.packet.options.get(Code.AGENT_INFORMATION, b""),
+        flags=FLAG_RESERVED if reservation is not None else 0,
+    )
+
+
+def _acked(question: Question, why: str, old: Lease, new: Lease | None, subnet: Subnet, give_s: int) -> Decision:
+    reply = ack(question.packet, subnet, question.reservation, old.address, give_s, question.datagram.local_ip)
+    where = route(question.packet, old.address)
+    return Decision(why, old, new, reply, where, address=old.address, subnet=subnet, detail=f"{give_s} s")
+
+
+# --- RELEASE, DECLINE, INFORM ---------------------------------------------------------------------------------------------
+
+
+def _release(question: Question, house: House) -> Decision:
+    address = question.packet.ciaddr
+    rights = _rights_at(address, house)
+    lease = house.table.get(address)
+    if not rights.serve:
+        return Decision(rights.why, address=address)
+    if lease.state is not BindingState.ACTIVE or lease.client != question.client.key:
+        return Decision(NOT_LEASED, address=address)
+    return Decision(RELEASED, lease, reclaim.released(lease, rights, question.wall), address=address)
+
+
+def _decline(question: Question, house: House) -> Decision:
+    address = question.client.requested
+    rights = _rights_at(address, house)
+    lease = house.table.get(address)
+    key = question.client.key
+    holds = lease.state is BindingState.ACTIVE and lease.client == key
+    if not rights.serve:
+        return Decision(rights.why, address=address)
+    if not holds and house.table.offered_to(address, question.now.mono) != key:
+        return Decision(NOT_LEASED, address=address)
+    house.table.take_offer(address)
+    new = reclaim.abandoned(lease, rights, question.wall, house.scopes.abandon_s)
+    return Decision(DECLINED, lease, new, address=address)
+
+
+def _inform(question: Question, house: House) -> Decision:
+    subnet = question.subnet_of(question.packet.ciaddr) or question.network[0]
+    reply = inform_ack(question.packet, subnet, question.reservation, question.datagram.local_ip)
+    return Decision(INFORMED, reply=reply, route=inform_route(question.packet), at_once=True, address=question.packet.ciaddr)
+
+
+_BY_KIND = {
+    Kind.DISCOVER: _discover,
+    Kind.SELECTING: _selecting,
+    Kind.INIT_REBOOT: _init_reboot,
+    Kind.RENEWING: _extending,
+    Kind.REBINDING: _extending,
+    Kind.RELEASE: _release,
+    Kind.DECLINE: _decline,
+    Kind.INFORM: _inform,
+}

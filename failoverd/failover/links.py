@@ -1,0 +1,261 @@
+"""The TCP links of one relationship: who may establish one, what goes out on it, what its bytes are (failover-protocol.md 1 and 4).
+
+Turns bytes into messages and messages into bytes, keeps the handshake and the proof of contact; what a message does to the state is
+endpoint.py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+from failoverd.failover import handshake, reasons
+from failoverd.failover import message as wire
+from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError, RejectReason, ServerState
+from failoverd.failover.record import RelationshipRecord
+from failoverd.failover.terms import Terms
+from failoverd.failover.updates import House, Updates
+from failoverd.ports import LinkClose, LinkSend, Now, Output
+
+RETRY_S = 2.0  # between attempts to connect; dhcpd needs 5 s, and 69 s after a long cut
+REFUSED_RETRY_S = 5.0  # after a refused handshake
+MAX_PENDING_LINKS = 4
+OFFSET_WINDOW_S = 600.0  # the clock offset is the least delayed sample of this long
+
+
+class EndpointHouse(House, Protocol):
+    """What an endpoint needs of the node besides the lease table."""
+
+    out: Output
+
+    def state_moved(self, relationship: str, old: ServerState, new: ServerState, now: Now) -> None:
+        """The relationship entered a state: dues of leases, DNS ownership and fences follow."""
+
+    def rest_all(self, relationship: str, now: Now) -> None:
+        """The partner lost its database: every known lease rests for its full time (safety.md 15)."""
+
+
+@dataclass(slots=True)
+class PartnerLink:
+    """One TCP connection with the partner."""
+
+    number: int
+    outgoing: bool
+    opened: float
+    received: float
+    sent: float
+    framer: Framer = field(default_factory=Framer)
+    xid: int = 0
+
+
+class Links:
+    """The pending and the established link; the base of an Endpoint."""
+
+    def __init__(
+        self, terms: Terms, record: RelationshipRecord, house: EndpointHouse, updates: Updates, rng: Random, now: Now
+    ) -> None:
+        """No link yet."""
+        self.terms, self.record, self.house, self.updates, self.rng = terms, record, house, updates, rng
+        self.pending: dict[int, PartnerLink] = {}
+        self.link: PartnerLink | None = None
+        self.owes_state = False
+        self.offer = handshake.Offer(0, 20, "", 0, b"")
+        self.dialing = False
+        self.next_dial = now.mono
+        self.offset_from = now.mono
+        self._sent_now = False
+
+    def on_message(self, message: Message, now: Now) -> None:
+        """A message on the established link."""
+        raise AssertionError("an Endpoint handles it")
+
+    def on_established(self, now: Now) -> None:
+        """The handshake is complete."""
+        raise AssertionError("an Endpoint handles it")
+
+    def on_lost(self, reason: str, now: Now) -> None:
+        """The established link is gone."""
+        raise AssertionError("an Endpoint handles it")
+
+    def link_up(self, number: int, outgoing: bool, now: Now) -> None:
+        """A connection is there. The primary sends CONNECT on every one, whoever opened it (1.1)."""
+        self.dialing = self.dialing and not outgoing
+        link = PartnerLink(number, outgoing, now.mono, now.mono, now.mono)
+        if len(self.pending) >= MAX_PENDING_LINKS:
+            self.close(next(iter(self.pending.values())), "too many half-open links")
+        self.pending[number] = link
+        if self.terms.primary:
+            hello = wire.connect(
+                int(now.wall),
+                0,
+                name=self.terms.name.encode(),
+                max_unacked=handshake.advertised_window(
+                    self.terms, self.record.partner_max_unacked or self.terms.partner_max_unacked
+                ),
+                receive_timer=self.terms.max_response_delay_s,
+                mclt=self.record.mclt_s,
+                hba=self.terms.hba,
+            )
+            self.send_at_once(link, hello, now, fresh_xid=True)
+
+    def link_down(self, number: int, reason: str, now: Now) -> None:
+        """A connection ended. An EOF right after CONNECT means duplicate or refused (4.3)."""
+        self.pending.pop(number, None)
+        if self.link is not None and self.link.number == number:
+            self._lost(reason, now)
+        self.dialing = False
+        self.next_dial = max(self.next_dial, now.mono + RETRY_S * (0.25 + self.rng.random() / 2))
+
+    def link_bytes(self, number: int, data: bytes, now: Now) -> None:
+        """Bytes of the partner. Whatever they are, they end in messages or in a dropped link."""
+        link = self.link if self.link is not None and self.link.number == number else self.pending.get(number)
+        if link is None:
+            return
+        try:
+            messages = link.framer.feed(data)
+        except PartnerError as error:
+            for each in error.before:
+                self._message(link, each, now)
+            self.house.note(reasons.BAD_BYTES, now, subject=self.terms.name, detail=error.reason)
+            if link is self.link:
+                self.drop(error.reason, now)
+            elif link.number in self.pending:
+                self.close(link, error.reason)
+            return
+        for each in messages:
+            self._message(link, each, now)
+
+    def close(self, link: PartnerLink, reason: str) -> None:
+        """Close a link, pending or established; what was sent on it is flushed."""
+        self.pending.pop(link.number, None)
+        self.house.out.at_once.append(LinkClose(self.terms.name, link.number, reason))
+
+    def drop(self, reason: str, now: Now) -> None:
+        """Close the established link; it counts as lost at once."""
+        if self.link is not None:
+            self.close(self.link, reason)
+            self._lost(reason, now)
+
+    def next_xid(self) -> int:
+        """A fresh xid of the established link; never 0, which a BNDUPD must not carry (1.4)."""
+        assert self.link is not None
+        xid = self.link.xid or 1
+        self.link.xid = (xid + 1) & 0xFFFFFFFF
+        return xid
+
+    def send(self, message: Message) -> None:
+        """On the established link, after this step's commit."""
+        assert self.link is not None
+        self.house.out.after_commit.append(LinkSend(self.terms.name, self.link.number, wire.encode(message)))
+        self._sent_now = True
+
+    def send_at_once(self, link: PartnerLink, message: Message, now: Now, *, fresh_xid: bool = False) -> None:
+        """At once: only CONNECT, CONNECTACK, CONTACT, POOLREQ and the DISCONNECT of a refused handshake (safety.md 1)."""
+        if fresh_xid:
+            message.xid = link.xid
+            link.xid = (link.xid + 1) & 0xFFFFFFFF
+        link.sent = now.mono
+        self.house.out.at_once.append(LinkSend(self.terms.name, link.number, wire.encode(message)))
+
+    def _on_connect(self, link: PartnerLink, message: Message, now: Now) -> None:
+        wall = int(now.wall)
+        name = message.raw(OptionCode.RELATIONSHIP_NAME) or self.terms.name.encode()
+        tls_asked = message.raw(OptionCode.TLS_REQUEST) is not None
+        if link is self.link:
+            self.drop("a second CONNECT on an established link", now)
+            return
+        refusal = handshake.judge_connect(message, self.terms, wall, self.link is not None)
+        offer = handshake.offer_of(message)
+        window = handshake.advertised_window(self.terms, offer.max_unacked)
+        if refusal is not None:
+            answer = wire.connect_reject(
+                wall, message.xid, name=name, reason=refusal.reason, text=refusal.text, tls_asked=tls_asked
+            )
+            self.send_at_once(link, answer, now)
+            self._refused(link, refusal, now)
+            return
+        self.offer = offer
+        self.record.mclt_s = offer.mclt_s
+        self.record.wait_mclt_s = max(self.record.wait_mclt_s, offer.mclt_s)
+        self.record.hba = offer.hba.hex()
+        self.updates.hba = offer.hba
+        answer = wire.connect_ack(
+            wall, message.xid, name=name, max_unacked=window, receive_timer=self.terms.max_response_delay_s, tls_asked=tls_asked
+        )
+        self.send_at_once(link, answer, now)
+        self._established(link, message, now)
+
+    def _on_connect_ack(self, link: PartnerLink, message: Message, now: Now) -> None:
+        wall = int(now.wall)
+        reason = message.u8(OptionCode.REJECT_REASON)
+        if reason is not None:
+            text = message.text(OptionCode.MESSAGE) or ""
+            if reason != RejectReason.DUPLICATE_CONNECTION:
+                self.house.note(reasons.REFUSED_LINK, now, subject=self.terms.name, detail=f"by the partner: {reason} {text}")
+            self.close(link, "refused by the partner")
+            self.next_dial = now.mono + REFUSED_RETRY_S
+            return
+        refusal = handshake.judge_connect_ack(message, self.terms, wall, self.link is not None)
+        if refusal is not None:
+            self.send_at_once(link, wire.disconnect(wall, 0, refusal.reason, refusal.text), now, fresh_xid=True)
+            self._refused(link, refusal, now)
+            return
+        self.offer = handshake.offer_of(message)
+        self._established(link, message, now)
+
+    def _refused(self, link: PartnerLink, refusal: handshake.Refusal, now: Now) -> None:
+        if refusal.reason != RejectReason.DUPLICATE_CONNECTION:
+            self.house.note(reasons.REFUSED_LINK, now, subject=self.terms.name, detail=f"{int(refusal.reason)} {refusal.text}")
+        self.close(link, refusal.text)
+
+    def _established(self, link: PartnerLink, message: Message, now: Now) -> None:
+        """The first link whose handshake completes wins; the others are closed, never the other way round (4.5)."""
+        del self.pending[link.number]
+        for other in list(self.pending.values()):
+            self.close(other, "another link is established")
+        self.link = link
+        self.record.partner_max_unacked = self.offer.max_unacked
+        self.record.offset = message.time - int(now.wall)
+        self.offset_from = now.mono
+        if abs(self.record.offset) > handshake.SKEW_WARN_S:
+            self.house.note(reasons.SKEW, now, subject=self.terms.name, detail=f"{self.record.offset:+d} s")
+        self.house.note(reasons.LINKED, now, subject=self.terms.name, detail=self.offer.vendor)
+        self.on_established(now)
+
+    def _message(self, link: PartnerLink, message: Message, now: Now) -> None:
+        if link.number not in self.pending and link is not self.link:
+            return  # closed by an earlier message of the same read
+        link.received = now.mono
+        kind = message.kind
+        if kind == MessageType.CONNECT:
+            self._on_connect(link, message, now)
+        elif kind == MessageType.CONNECTACK:
+            self._on_connect_ack(link, message, now)
+        elif kind == MessageType.DISCONNECT:
+            detail = f"{message.u8(OptionCode.REJECT_REASON)} {message.text(OptionCode.MESSAGE) or ''}"
+            self.house.note(reasons.DISCONNECTED, now, subject=self.terms.name, detail=detail)
+            if link is self.link:
+                self.drop("the partner disconnected", now)
+            else:
+                self.close(link, "the partner disconnected")
+        elif link is not self.link:
+            self.house.note(reasons.TOO_EARLY, now, subject=self.terms.name, detail=f"type {kind}")
+        else:
+            self._proven(message, now)
+            self.on_message(message, now)
+
+    def _proven(self, message: Message, now: Now) -> None:
+        """Contact is proven by the partner's send time, put into our clock by the least delayed sample (safety.md 10, 11)."""
+        sample = message.time - int(now.wall)
+        record = self.record
+        if record.offset is None or sample > record.offset or now.mono - self.offset_from > OFFSET_WINDOW_S:
+            record.offset = sample
+            self.offset_from = now.mono
+        record.proven = max(record.proven, min(int(now.wall), message.time - record.offset))
+
+    def _lost(self, reason: str, now: Now) -> None:
+        self.link = None
+        self.next_dial = now.mono + self.rng.random()
+        self.house.note(reasons.LINK_LOST, now, subject=self.terms.name, detail=reason)
+        self.on_lost(reason, now)

@@ -1,0 +1,73 @@
+"""The Notes of the endpoint: what the operator hears of a relationship."""
+
+from __future__ import annotations
+
+from failoverd.notes import declare
+
+STATE_CHANGED = declare("state-changed", "warning", "The relationship moved to another state; the detail says from where and why.")
+PARTNER_MOVED = declare("partner-state-changed", "info", "The partner reported another state.")
+LINKED = declare("partner-linked", "info", "The link with the partner is established.")
+LINK_LOST = declare(
+    "partner-link-lost",
+    "warning",
+    "The link with the partner is gone. This server goes on alone from its own half of the pools; if the partner is dead for long,"
+    " `failoverctl partner-down` unlocks the other half.",
+)
+CONNECT_FAILED = declare(
+    "partner-connect-failed", "debug", "An attempt to connect to the partner failed; it is repeated every 2 s."
+)
+REFUSED_LINK = declare(
+    "partner-handshake-refused",
+    "warning",
+    "A handshake was refused, by us or by the partner; the detail says why. Look at relationship name, roles, clocks (NTP).",
+)
+BAD_BYTES = declare(
+    "partner-bytes-invalid", "error", "The partner sent bytes that are no failover message. The link is dropped and built anew."
+)
+TOO_EARLY = declare("partner-message-too-early", "warning", "A message came before the handshake was complete. It is ignored.")
+IGNORED = declare("partner-message-ignored", "info", "A message of a type that this protocol version does not know was ignored.")
+DISCONNECTED = declare("partner-disconnected", "info", "The partner said DISCONNECT and why.")
+SILENT = declare(
+    "partner-silent", "warning", "Nothing was heard from the partner for max-response-delay: the link counts as lost and is closed."
+)
+DISK_HANGS = declare(
+    "disk-hangs",
+    "error",
+    "A commit has been under way for max-response-delay: the link is dropped so that the partner serves all clients (safety rule 4).",
+)
+SKEW = declare(
+    "clock-skew", "warning", "The partner's clock differs from ours by more than 5 s. Beyond 60 s it refuses to connect. Check NTP."
+)
+DOUBT = declare(
+    "lone-boot",
+    "warning",
+    "This server started without contact to its partner, which may have been declared alone meanwhile. What it grants is bounded until"
+    " contact; `failoverctl status` says until when, and what to type.",
+)
+STARTING = declare("starting-up", "info", "The server waits up to 15 s for its partner before it serves.", limited=True)
+RECOVERING = declare(
+    "recovering",
+    "info",
+    "The server is recovering: it takes the partner's leases and waits until no lease that it may have forgotten can be in use.",
+    limited=True,
+)
+RESOLVING = declare(
+    "resolving-conflict",
+    "warning",
+    "Both servers may have given out the same addresses; neither answers clients until they have compared their leases.",
+    limited=True,
+)
+NOT_SERVING = declare("not-serving", "warning", "In this state the relationship answers no clients.", limited=True)
+AMNESIA = declare(
+    "partner-lost-its-database",
+    "error",
+    "The partner came back recovering although nobody declared it down: it lost its database. Every lease known here rests for its full"
+    " time before another client may have its address.",
+)
+POOL_REQUEST_ANSWERED = declare("pool-request-answered", "info", "The partner asked for addresses (POOLREQ) and was given some.")
+UNATTESTED = declare(
+    "new-pair-unattested",
+    "warning",
+    "Both servers start without any lease. If this is a new pair: `failoverctl pair init` on both servers. Otherwise this server waits"
+    " for the longest lease time, because leases from an earlier database may still be in use.",
+)

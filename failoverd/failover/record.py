@@ -1,0 +1,66 @@
+"""What is kept durable about one relationship: states, epoch, stamps, waits (safety.md 9, 11, 12, 14; design.md 7)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+from failoverd.failover.message import ServerState
+
+
+@dataclass(slots=True)
+class RelationshipRecord:
+    """One relationship on disk. Times in UTC seconds, 0 for never.
+
+    `since`, `partner_since`   start of our state; when we learnt of the partner's
+    `epoch`                    raised at each partner-down (safety.md 17)
+    `operated`                 operation stamp: this server may have granted leases up to then + STAMP_S (safety.md 14)
+    `proven`                   send time, in our clock, of the partner's last message: the last proven contact (safety.md 11)
+    `offset`                   the partner's clock minus ours when last measured, None when unknown
+    `wait_mclt_s`              largest MCLT in force since both were last normal with everything acked (safety.md 9)
+    `partner_down_since`       from when waits in partner-down count (entry, or the operator's --since), 0 outside
+    `wait_all`                 partner-down declared in doubt (safety.md 12)
+    `recover_until`            end of recover-wait
+    `new_pair`                 an operator states that no leases exist (`pair init`, safety.md 16)
+    `virgin_database`          there was no record of this relationship at boot, and it has not been normal since
+    `hba`, `partner_max_unacked`  as the partner last said
+    """
+
+    name: str
+    state: ServerState = ServerState.RECOVER
+    since: int = 0
+    partner_state: ServerState = ServerState.UNKNOWN
+    partner_since: int = 0
+    epoch: int = 0
+    generation: int = 0
+    operated: int = 0
+    proven: int = 0
+    offset: int | None = None
+    mclt_s: int = 0
+    wait_mclt_s: int = 0
+    partner_down_since: int = 0
+    wait_all: bool = False
+    recover_until: int = 0
+    new_pair: bool = False
+    virgin_database: bool = True
+    hba: str = ""
+    partner_max_unacked: int = 0
+
+    def to_json(self) -> str:
+        """The journal record."""
+        out = {f.name: getattr(self, f.name) for f in fields(self)}
+        out["state"] = int(self.state)
+        out["partner_state"] = int(self.partner_state)
+        return json.dumps(out, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> RelationshipRecord:
+        """The record of a journal record; unknown keys are an error: a newer version wrote them."""
+        raw: dict[str, Any] = json.loads(text)
+        unknown = set(raw) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown relationship fields {sorted(unknown)}")
+        raw["state"] = ServerState(raw["state"])
+        raw["partner_state"] = ServerState(raw["partner_state"])
+        return cls(**raw)

@@ -1,0 +1,171 @@
+"""Routes each input to its room, and drives one step. Holds no rule (a lease changes in node_house.py only).
+
+A step takes inputs and the time and gives one Output: writes, sends before and after their commit, notes (ports.py). No clock, no
+socket, no log here; the shell and the simulator drive the same Node.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+
+from failoverd import node_verbs
+from failoverd.config import Config
+from failoverd.ddns.names import decide_name
+from failoverd.dhcp import classify, serve
+from failoverd.dhcp.message import decode
+from failoverd.dhcp.reasons import PacketError
+from failoverd.failover.endpoint import Endpoint
+from failoverd.failover.message import ServerState
+from failoverd.node_house import House
+from failoverd.notes import Note
+from failoverd.ports import (
+    ClientDatagram,
+    ClientSend,
+    ClockState,
+    Command,
+    ConnectFailed,
+    DiskState,
+    DnsAnswer,
+    Input,
+    InterfaceAddresses,
+    LinkBytes,
+    LinkDown,
+    LinkUp,
+    Now,
+    Origin,
+    Output,
+    Reply,
+    Stopping,
+    Stored,
+)
+
+DECISIONS = 20_000  # notes kept for `explain`
+SILENT_STATES = frozenset({ServerState.NORMAL, ServerState.COMMUNICATIONS_INTERRUPTED, ServerState.PARTNER_DOWN})
+
+
+class Node(House):
+    """One server. `step` it with what happened, again at `deadline`."""
+
+    def __init__(self, config: Config, server: str, stored: Stored, now: Now, rng: Random) -> None:
+        """From the configuration and what the store held; `boot` must be called once before the first step."""
+        super().__init__(config, server, stored, now, rng)
+        self.stopping = False
+        self.clock_synchronised = True
+        self.decisions: deque[Note] = deque(maxlen=DECISIONS)
+        self.counts: dict[str, int] = {}
+        self._inputs: dict[type, Callable[..., None]] = {
+            ClientDatagram: self._datagram,
+            InterfaceAddresses: self._addresses,
+            LinkUp: lambda i, n: self.endpoints[i.relationship].link_up(i.link, i.outgoing, n),
+            LinkBytes: lambda i, n: self.endpoints[i.relationship].link_bytes(i.link, i.data, n),
+            LinkDown: self._link_down,
+            ConnectFailed: lambda i, n: self.endpoints[i.relationship].connect_failed(i.reason, n),
+            DnsAnswer: lambda i, n: self.planner.answered(i, n, self.out),
+            Command: self._command,
+            ClockState: self._clock,
+            DiskState: self._disk,
+            Stopping: self._stop,
+        }
+
+    def boot(self, now: Now) -> Output:
+        """The first step: fences are set, the partner is dialled."""
+        return self.step((), now)
+
+    # --- one step ---------------------------------------------------------------------------------------------------------
+
+    def step(self, inputs: Sequence[Input], now: Now, commit_age_s: float = 0.0) -> Output:
+        """Take what happened, then do what is due. `commit_age_s`: how long a commit has been under way (safety.md 4)."""
+        self.now = now
+        hung = any(commit_age_s > e.terms.max_response_delay_s / 3 for e in self.endpoints.values())
+        self.rights.clear()
+        for each in inputs:
+            if not isinstance(each, ClientDatagram):
+                self.rights.clear()
+            self._inputs[type(each)](each, now)
+        self.rights.clear()
+        self.reclaim(now)
+        for endpoint in self.endpoints.values():
+            endpoint.tick(now, commit_age_s)
+        self.planner.fence(any(self._fenced(e) for e in self.endpoints.values()), now, self.out)
+        self.planner.due(now, self.out)
+        self.table.sweep_offers(now.mono)
+        out, self.out = self.out, Output()
+        if hung:
+            out.at_once = [send for send in out.at_once if not isinstance(send, ClientSend)]
+        for note in out.notes:
+            self.counts[note.name] = self.counts.get(note.name, 0) + 1
+        self.decisions.extend(out.notes)
+        return out
+
+    def deadline(self, now: Now) -> float:
+        """The mono time of the next wanted step."""
+        times = [endpoint.deadline(now) for endpoint in self.endpoints.values()]
+        times.append(self.planner.deadline(now))
+        due = self.table.next_due()
+        if due is not None:
+            times.append(now.mono + max(due - now.wall, 0.0) + 0.001)
+        return min(times, default=now.mono + 60.0)
+
+    def status(self, now: Now) -> dict[str, object]:
+        """Plain data: what API, CLI and simulator print."""
+        from failoverd.status import status
+
+        return status(self, now)
+
+    @staticmethod
+    def _fenced(endpoint: Endpoint) -> bool:
+        """safety.md 25: in doubt, starting, recovering or in conflict: no DNS updates."""
+        return endpoint.doubt is not None or endpoint.starting or endpoint.record.state not in SILENT_STATES
+
+    # --- inputs -----------------------------------------------------------------------------------------------------------
+
+    def _datagram(self, datagram: ClientDatagram, now: Now) -> None:
+        try:
+            packet = decode(datagram.data)
+            kind = classify.classify(packet, datagram.dst_ip)
+        except PacketError as error:
+            self.out.notes.append(Note(error.reason, now.wall, b"", datagram.src_ip, datagram.interface, error.text))
+            return
+        decision = serve.decide(packet, kind, datagram, self, now)
+        client = packet.hw
+        self.out.notes.append(Note(decision.why, now.wall, client, decision.address, kind.value, decision.detail))
+        if decision.new is not None and decision.old is not None:
+            new, subnet = decision.new, decision.subnet
+            if subnet is not None:
+                new.fqdn = decide_name(new.hostname, new.address, subnet.ddns_domain, subnet.name_template)
+            elif decision.why in (serve.RELEASED, serve.DECLINED):
+                new.fqdn = ""
+            self.change(decision.old, new, Origin.CLIENT, decision.why, now)
+        if decision.route is not None:
+            where = decision.route
+            send = ClientSend(datagram.interface, datagram.local_ip, where.ip, where.port, decision.reply, where.hw, datagram.mono)
+            (self.out.at_once if decision.at_once else self.out.after_commit).append(send)
+
+    def _addresses(self, each: InterfaceAddresses, now: Now) -> None:
+        self.interfaces[each.interface] = each.addresses
+
+    def _link_down(self, each: LinkDown, now: Now) -> None:
+        endpoint = self.endpoints[each.relationship]
+        endpoint.link_down(each.link, each.reason, now)
+        if each.reason.startswith("beat-gap"):
+            endpoint.beat_gap(now)
+
+    def _command(self, command: Command, now: Now) -> None:
+        code, body, message, mutating = node_verbs.run(self, command, now)
+        reply = Reply(command.ident, code, body, message)
+        (self.out.after_commit if mutating else self.out.at_once).append(reply)
+
+    def _clock(self, each: ClockState, now: Now) -> None:
+        self.clock_synchronised = each.synchronised
+        for endpoint in self.endpoints.values():
+            endpoint.clock_state(each.synchronised)
+
+    def _disk(self, each: DiskState, now: Now) -> None:
+        self.low_disk = each.low
+
+    def _stop(self, each: Stopping, now: Now) -> None:
+        self.stopping = True
+        for endpoint in self.endpoints.values():
+            endpoint.stop(now)

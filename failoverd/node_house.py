@@ -1,0 +1,144 @@
+"""The only place where a lease changes, and what the rooms ask of the node: table, rights, notes.
+
+One change is: table, disk row, what we owe the partner, DNS intent; all in the output of the same step. The base of Node.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from failoverd import compile
+from failoverd.config import Config
+from failoverd.ddns.plan import Planner
+from failoverd.failover.endpoint import BootFacts, Endpoint
+from failoverd.failover.hashing import is_ours, key
+from failoverd.failover.message import ServerState
+from failoverd.failover.record import RelationshipRecord
+from failoverd.failover.updates import Updates
+from failoverd.leases import mclt, reclaim
+from failoverd.leases.lease import Lease, lease_key
+from failoverd.leases.rights import ALONE, Rights
+from failoverd.leases.table import LeaseTable
+from failoverd.notes import Note
+from failoverd.ports import Kind, Now, Origin, Output, Stored, Write
+
+RECLAIM_AT_ONCE = 500  # leases that the clock may change in one step; the rest follows at once in the next
+
+
+class House:
+    """The lease table with everything that a change of a lease touches."""
+
+    def __init__(self, config: Config, server: str, stored: Stored, now: Now, rng: Random) -> None:
+        """From the configuration and what the store held: table, dues, debts and wishes for names are rebuilt."""
+        self.config, self.server, self.started, self.rng = config, server, now, rng
+        self.now, self.out = now, Output()
+        self.scopes = compile.scopes(config, server)
+        self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
+        self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
+        self.low_disk = False
+        self.interfaces: dict[str, tuple[tuple[int, int], ...]] = {}
+        self.rights: dict[str, Rights] = {}
+        self.endpoints: dict[str, Endpoint] = {}
+        records = {record.name: record for record in map(RelationshipRecord.from_json, stored.relationships)}
+        longest = max((subnet.max_lease_s for subnet in self.scopes.subnets), default=86400)
+        boot = BootFacts(now.wall, stored.newest_wall, stored.meta.get("rollback") == "1", longest)
+        for name, terms in compile.terms(config, server).items():
+            pools = [state for state in self.table.pools.values() if state.pool.relationship == name]
+            record = records.get(name) or RelationshipRecord(name, since=int(now.wall))
+            updates = Updates(terms, self, pools)
+            self.endpoints[name] = Endpoint(terms, record, self, updates, rng, now, boot)
+        self._load(stored, now)
+
+    def _load(self, stored: Stored, now: Now) -> None:
+        """Everything is rebuilt at boot: table, dues, what is owed to the partner, who wants which name."""
+        leases = [Lease.from_json(text) for text in stored.leases]
+        for lease in leases:
+            endpoint = self.endpoint_at(lease.address)
+            rights = endpoint.rights(now) if endpoint is not None else ALONE
+            self.table.put(lease, mclt.due(lease, rights))
+            if endpoint is not None and lease.owed:
+                endpoint.updates.owe(lease.address)
+        self.planner.load_leases(leases)
+
+    # --- the only place where a lease changes -----------------------------------------------------------------------------
+
+    def change(self, old: Lease, new: Lease, origin: Origin, cause: str, now: Now) -> Lease:
+        """Table, disk row, what we owe the partner, DNS intent: all in this step's output."""
+        new.generation = old.generation + 1
+        new.horizon = max(mclt.horizon(new), old.horizon)
+        endpoint = self.endpoint_at(new.address)
+        rights = self.rights_of(endpoint.terms.name) if endpoint is not None else ALONE
+        if endpoint is not None and endpoint.link is not None and new.owed:
+            new.rewind = new.state  # told in this or a later step: the partner may know from now on (safety.md 13)
+        self.table.put(new, mclt.due(new, rights))
+        self.out.writes.append(Write(Kind.LEASE, lease_key(new.address), new.to_json(), origin, cause))
+        if endpoint is not None and new.owed and not new.rejected:
+            endpoint.updates.owe(new.address)
+        if new.fqdn or old.fqdn:
+            self.planner.lease_changed(old, new, origin, now, self.out)
+        return new
+
+    def endpoint_at(self, address: int) -> Endpoint | None:
+        """The relationship that an address belongs to, None for none."""
+        state = self.table.pool_of(address)
+        name = state.pool.relationship if state is not None else None
+        return self.endpoints.get(name) if name is not None else None
+
+    def reclaim(self, now: Now) -> None:
+        """The clock's changes. A server whose disk is low or that hangs still expires leases: that promises nothing."""
+        for _ in range(RECLAIM_AT_ONCE):
+            lease = self.table.pop_due(now.wall)
+            if lease is None:
+                return
+            endpoint = self.endpoint_at(lease.address)
+            rights = self.rights_of(endpoint.terms.name) if endpoint is not None else ALONE
+            due = mclt.due(lease, rights)
+            if due is None or due > now.wall:
+                self.table.set_due(lease.address, due)
+                continue
+            self.change(lease, reclaim.on_clock(lease, rights, int(now.wall)), Origin.TIMER, "clock", now)
+
+    # --- what the rooms ask -----------------------------------------------------------------------------------------------
+
+    def rights_of(self, relationship: str | None) -> Rights:
+        """The rights of a relationship in this step."""
+        if relationship is None:
+            return ALONE
+        rights = self.rights.get(relationship)
+        if rights is None:
+            rights = self.rights[relationship] = self.endpoints[relationship].rights(self.now)
+        return rights
+
+    def ours(self, relationship: str, client_id: bytes, chaddr: bytes, secs: int) -> bool:
+        """RFC 3074: whether a DISCOVER is ours to answer."""
+        endpoint = self.endpoints[relationship]
+        terms = endpoint.terms
+        return is_ours(endpoint.updates.hba, key(client_id, chaddr), secs, primary=terms.primary, max_secs=terms.load_balance_max_s)
+
+    def addresses(self, interface: str) -> tuple[tuple[int, int], ...]:
+        """The addresses of an interface, primary first."""
+        return self.interfaces.get(interface, ())
+
+    def note(self, name: str, now: Now, *, address: int = 0, subject: str = "", detail: str = "") -> None:
+        """Say something to the operator."""
+        self.out.notes.append(Note(name, now.wall, b"", address, subject, detail))
+
+    def state_moved(self, relationship: str, old: ServerState, new: ServerState, now: Now) -> None:
+        """Dues of leases and ownership of names follow the state."""
+        self.rights.clear()
+        rights = self.rights_of(relationship)
+        for lease in self.table.rows():
+            state = self.table.pool_of(lease.address)
+            if state is not None and state.pool.relationship == relationship:
+                self.table.set_due(lease.address, mclt.due(lease, rights))
+        if new is ServerState.PARTNER_DOWN:
+            self.planner.take_over(now, self.out)
+
+    def rest_all(self, relationship: str, now: Now) -> None:
+        """safety.md 15: every lease known here rests for its full time before another client may have the address."""
+        rights = self.rights_of(relationship)
+        for lease in self.table.rows():
+            state = self.table.pool_of(lease.address)
+            if state is not None and state.pool.relationship == relationship and lease.horizon > now.wall:
+                rests = lease.evolve(not_before=lease.horizon + rights.wait_mclt_s + rights.slack_s)
+                self.change(lease, rests, Origin.PARTNER, "partner lost its database", now)

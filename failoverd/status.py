@@ -1,0 +1,235 @@
+"""Node -> plain data: what API, CLI, metrics and simulator print alike (schema/api.json)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from failoverd import __version__
+from failoverd.ddns.names import dotted
+from failoverd.failover.endpoint import Endpoint
+from failoverd.failover.message import ServerState
+from failoverd.leases.lease import BindingState, Lease
+from failoverd.notes import CATALOGUE, Note
+from failoverd.ports import Now
+
+if TYPE_CHECKING:
+    from failoverd.node import Node
+
+SKEW_WARN_S = 5
+ROWS_SHOWN = 200
+
+
+def status(node: Node, now: Now) -> dict[str, object]:
+    """The whole server."""
+    relationships = [relationship(node, endpoint, now) for endpoint in node.endpoints.values()]
+    return {
+        "server": node.server,
+        "version": __version__,
+        "wall": now.wall,
+        "started": node.started.wall,
+        "config_digest": node.config.digest,
+        "serving": all(endpoint.rights(now).serve for endpoint in node.endpoints.values()),
+        "relationships": relationships,
+        "pools": [_pool(node, name) for name in sorted(node.table.pools)],
+        "dns": dns(node, now),
+        "notes": dict(sorted(node.counts.items())),
+        "warnings": warnings(node, now),
+    }
+
+
+def relationship(node: Node, endpoint: Endpoint, now: Now) -> dict[str, object]:
+    """One relationship as the operator reads it."""
+    record, terms = endpoint.record, endpoint.terms
+    rights = endpoint.rights(now)
+    doubt = endpoint.doubt + record.mclt_s if endpoint.doubt is not None else 0
+    return {
+        "name": terms.name,
+        "role": "primary" if terms.primary else "secondary",
+        "state": endpoint.state.words,
+        "since": record.since,
+        "partner": f"{dotted(terms.partner_address)}:{terms.partner_port}",
+        "partner_state": record.partner_state.words,
+        "partner_since": record.partner_since,
+        "last_heard": record.proven,
+        "linked": endpoint.link is not None and endpoint.heard_state,
+        "skew_s": float(record.offset) if record.offset is not None else None,
+        "unacked": len(endpoint.updates.flights),
+        "window": endpoint.offer.max_unacked,
+        "owed": endpoint.updates.owed,
+        "epoch": record.epoch,
+        "mclt_s": record.mclt_s,
+        "serving": rights.serve,
+        "why": _why(endpoint, rights.why if not rights.serve else ""),
+        "doubt_until": max(doubt, 0),
+        "countdown_until": record.recover_until if record.state is ServerState.RECOVER_WAIT else 0,
+    }
+
+
+def _why(endpoint: Endpoint, why: str) -> str:
+    if why:
+        return CATALOGUE[why].text
+    if endpoint.doubt is not None:
+        return CATALOGUE["lone-boot"].text
+    return ""
+
+
+def warnings(node: Node, now: Now) -> list[str]:
+    """What should worry the operator, each with what to do."""
+    found: list[str] = []
+    for endpoint in node.endpoints.values():
+        name, record = endpoint.terms.name, endpoint.record
+        if endpoint.doubt is not None:
+            found.append(
+                f"{name}: booted without contact; if the partner was not in partner-down since: failoverctl serve --force {name}"
+            )
+        if endpoint.link is None and record.state is ServerState.COMMUNICATIONS_INTERRUPTED:
+            found.append(f"{name}: no contact with the partner; if it is dead: failoverctl partner-down {name}")
+        if record.offset is not None and abs(record.offset) > SKEW_WARN_S:
+            found.append(f"{name}: the clocks differ by {record.offset:+d} s; check NTP on both servers")
+        if record.virgin_database and record.state is ServerState.RECOVER_WAIT:
+            found.append(
+                f"{name}: waits because both servers start without leases; if this is a new pair: failoverctl pair init {name}"
+            )
+        if endpoint.terms.partner_is_dhcpd and record.virgin_database:
+            found.append(
+                f"{name}: with a dhcpd partner the first start follows dhcpd, which does not wait for leases of a lost database"
+            )
+        for state in endpoint.updates.pools:
+            own = BindingState.FREE if endpoint.terms.primary else BindingState.BACKUP
+            if state.pool.size and not state.count(own):
+                found.append(f"{name}: pool {state.pool.name} has no free address on this server")
+    if node.low_disk:
+        found.append(CATALOGUE["disk-low"].text)
+    return found
+
+
+def _pool(node: Node, name: str) -> dict[str, object]:
+    state = node.table.pools[name]
+    counts = {each.name.lower(): state.count(each) for each in BindingState}
+    return {
+        "name": name,
+        "network": state.pool.network,
+        "relationship": state.pool.relationship,
+        "total": state.pool.size,
+        "offered": node.table.offers_in(state.pool),
+        **counts,
+    }
+
+
+def dns(node: Node, now: Now) -> dict[str, object]:
+    """The zones and the rows by state."""
+    body = node.planner.status(now)
+    zones = body["zones"]
+    assert isinstance(zones, list)
+    for zone in zones:
+        zone.setdefault("failures", 0)
+        reason, detail = zone.get("reason", ""), zone.get("detail", "")
+        zone["detail"] = f"{reason} {detail}".strip()
+    return body
+
+
+def dns_detail(node: Node, now: Now) -> dict[str, object]:
+    """As `dns`, with the rows that still differ from what is wanted."""
+    body = dns(node, now)
+    pending = [row for row in node.planner.rows_list() if row.state.value != "clean"]
+    body["pending"] = [
+        {"name": row.name, "type": row.kind, "state": row.state.value, "detail": f"{row.last_rcode} {row.last_error}".strip()}
+        for row in pending[:ROWS_SHOWN]
+    ]
+    return body
+
+
+def lease_view(node: Node, lease: Lease) -> dict[str, object]:
+    """One lease as the operator reads it."""
+    state = node.table.pool_of(lease.address)
+    return {
+        "address": dotted(lease.address),
+        "state": lease.state.name.lower(),
+        "client_id": lease.client_id.hex(":"),
+        "hw": lease.hw.hex(":"),
+        "hostname": lease.hostname,
+        "fqdn": lease.fqdn,
+        "starts": lease.starts,
+        "ends": lease.ends,
+        "potential": lease.potential,
+        "acked": lease.acked,
+        "not_before": lease.not_before,
+        "cltt": lease.cltt,
+        "rewind": lease.rewind.name.lower(),
+        "owed": lease.owed,
+        "rejected": lease.rejected,
+        "pool": state.pool.name if state is not None else None,
+        "relationship": state.pool.relationship if state is not None else None,
+        "flags": lease.flags,
+    }
+
+
+def decision(note: Note) -> dict[str, object]:
+    """One note as `explain` shows it."""
+    entry = CATALOGUE[note.name]
+    return {
+        "wall": note.wall,
+        "name": note.name,
+        "level": entry.level,
+        "client": note.client.hex(":"),
+        "address": dotted(note.address) if note.address else "",
+        "subject": note.subject,
+        "detail": note.detail,
+        "text": entry.text,
+    }
+
+
+def partner_down_preview(node: Node, endpoint: Endpoint, since: int, now: Now) -> dict[str, object]:
+    """What partner-down would do (safety.md 12): which addresses are free at which time, and what the risk is."""
+    record, terms = endpoint.record, endpoint.terms
+    entry = since or int(now.wall)
+    rights = endpoint.rights(now)
+    wait = rights.wait_mclt_s + rights.slack_s
+    pools = []
+    for state in endpoint.updates.pools:
+        other = BindingState.BACKUP if terms.primary else BindingState.FREE
+        waiting, latest = 0, 0
+        for lease in node.table.rows():
+            held = node.table.pool_of(lease.address) is state and lease.state not in (BindingState.ACTIVE, rights.own)
+            if held and lease.horizon > entry:
+                waiting += 1
+                latest = max(latest, max(lease.horizon, lease.not_before) + wait)
+        pools.append(
+            {
+                "pool": state.pool.name,
+                "partner_free": state.count(other),
+                "free_at": entry + wait,
+                "waiting": waiting,
+                "latest": latest,
+            }
+        )
+    return {
+        "relationship": terms.name,
+        "state": endpoint.state.words,
+        "since": record.since,
+        "partner_state": record.partner_state.words,
+        "linked": endpoint.link is not None,
+        "last_heard": record.proven,
+        "epoch": record.epoch,
+        "new_epoch": record.epoch + (record.state is not ServerState.PARTNER_DOWN),
+        "now": now.wall,
+        "pools": pools,
+        "risk": _risk(endpoint, since),
+        "done": False,
+    }
+
+
+def _risk(endpoint: Endpoint, since: int) -> str:
+    text = (
+        "None if the partner is dead now. If it is only cut off and still serving, from the times above on both servers may give one"
+        " address to two clients."
+    )
+    if since:
+        text += (
+            " You state that the partner was certainly dead at the given time: if it leased anything after that, the same holds."
+        )
+    if endpoint.doubt is not None:
+        text += " This server booted without contact: addresses that it does not hold as active wait as well."
+    if endpoint.terms.partner_is_dhcpd:
+        text += " A dhcpd partner that comes back from its own partner-down leads to conflict resolution."
+    return text
