@@ -411,6 +411,7 @@ class Loop:
         await self._work.wait()
 
     async def _commit(self) -> None:
+        self._idle = False
         batch = self._flying = self._next
         self._next = Batch()
         began = self._read().mono

@@ -16,6 +16,7 @@ import signal
 
 from failoverd import __version__, compile
 from failoverd.node import Node
+from failoverd.notes import declare
 from failoverd.ports import Input
 from failoverd.shell import clock
 from failoverd.shell.api import start_api
@@ -32,6 +33,13 @@ from failoverd.shell.options import Options
 from failoverd.shell.partner import Partners
 from failoverd.shell.store import Store
 
+IN_SYNC = declare("clock-synchronised", "info", "The kernel calls the wall clock synchronised.")
+NOT_IN_SYNC = declare(
+    "clock-unsynchronised",
+    "warning",
+    "The kernel does not call the wall clock synchronised: no NTP daemon runs, or it has not found its servers yet. Two servers whose "
+    "clocks differ disagree about when a lease ends; after a boot this one promises little until the partner has spoken.",
+)
 LOOK_S = 10.0  # how often the kernel is asked whether the wall clock is synchronised
 COLLECT = (50_000, 20, 100)  # gc: a full collection over a million leases stalls for half a second (performance.md 3 d)
 
@@ -179,10 +187,19 @@ class Daemon:
             notify("WATCHDOG=1")
         if mono - self._looked_mono >= LOOK_S:
             self._looked_mono = mono
-            synchronised = clock.synchronised()
+            synchronised, told = _clock_state()
             if synchronised != self._synchronised:
                 self._synchronised = synchronised
+                self.loop.note(IN_SYNC if synchronised else NOT_IN_SYNC, detail=told)
                 self.loop.clock_state(synchronised)
+
+
+def _clock_state() -> tuple[bool, str]:
+    """Whether the kernel calls the clock synchronised; not, and why, when it may not be asked."""
+    try:
+        return clock.synchronised(), ""
+    except OSError as error:
+        return False, f"the kernel may not be asked: {error}"
 
 
 async def _start(options: Options, store: Store, book: NoteBook) -> Daemon:
