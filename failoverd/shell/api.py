@@ -26,6 +26,7 @@ from failoverd.shell import access, metrics
 from failoverd.shell.api_models import ActRequest, BackupRequest, PartnerDownRequest, Request
 from failoverd.shell.listen import CONNECTIONS_MAX, Listener, RunningApi, listen_metrics, listen_unix
 from failoverd.shell.loop import Counts
+from failoverd.shell.store import Past
 
 COMMAND_S = 30.0  # a verb that the node has not answered by then is reported as timed out; it is not taken back
 COMMANDS_MAX = 32  # verbs before the node at a time
@@ -106,11 +107,15 @@ class Commands(Protocol):
         ...
 
 
-class Backups(Protocol):
-    """What the API needs of the store."""
+class Archive(Protocol):
+    """What the API needs of the store: copies of it, and the history, which outlives a restart."""
 
     async def backup(self, path: str) -> None:
-        """Write a consistent copy of the database to a new file. Raises OSError."""
+        """Write a consistent copy of the database to a new file. Raises OSError with the reason in words."""
+        ...
+
+    async def events(self, limit: int) -> Sequence[Past]:
+        """The newest events, newest first; `record` is JSON with what, who, why, subject."""
         ...
 
 
@@ -131,7 +136,7 @@ WHO = web.RequestKey("who", str)
 class Api:
     """The handlers, and what they share."""
 
-    def __init__(self, config: ApiConfig, loop: Commands, store: Backups) -> None:
+    def __init__(self, config: ApiConfig, loop: Commands, store: Archive) -> None:
         self.config = config
         self.loop = loop
         self.store = store
@@ -207,10 +212,10 @@ class Api:
         return _answer((await self.ask("explain", args)).body)
 
     async def history(self, request: web.Request) -> web.Response:
-        """GET /v1/history?limit="""
+        """GET /v1/history?limit=: the newest events, oldest of them first."""
         args = _query(request, "limit")
-        args["limit"] = str(min(_count(args.get("limit", "100"), "limit"), EVENTS_MAX))
-        return _answer((await self.ask("history", args)).body)
+        limit = min(_count(args.get("limit", "100"), "limit"), EVENTS_MAX)
+        return _answer({"events": [_event(past) for past in reversed(await self.store.events(limit))]})
 
     # --- mutating verbs ---
 
@@ -254,8 +259,9 @@ class Api:
         try:
             await self.store.backup(body.path)
         except OSError as error:
-            self.changed(request, "backup", {"path": body.path}, body.reason, f"failed: {error}")
-            raise Refusal("failed", f"backup to {body.path} failed: {error}") from error
+            reason = error.strerror or str(error)
+            self.changed(request, "backup", {"path": body.path}, body.reason, f"failed: {reason}")
+            raise Refusal("failed", reason) from error
         size = (await asyncio.to_thread(os.stat, body.path)).st_size
         self.changed(request, "backup", {"path": body.path}, body.reason, "done")
         return _answer({"path": body.path, "size": size, "done": True})
@@ -289,6 +295,12 @@ def _answer(body: object, status: int = 200) -> web.Response:
     return web.json_response(
         body, status=status, dumps=lambda data: json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n"
     )
+
+
+def _event(past: Past) -> dict[str, object]:
+    """One event of the history. A key that a record of another version lacks is empty."""
+    record = json.loads(past.record or "{}")
+    return {"wall": past.wall, **{key: str(record.get(key) or "") for key in ("what", "who", "why", "subject")}}
 
 
 def _error(code: str, message: str, status: int = 0) -> web.Response:
@@ -407,7 +419,7 @@ def application(api: Api) -> web.Application:
     return app
 
 
-async def start_api(api_config: ApiConfig, loop: Commands, store: Backups) -> RunningApi:
+async def start_api(api_config: ApiConfig, loop: Commands, store: Archive) -> RunningApi:
     """Listen on the configured Unix socket and, unless it is "", on the metrics address.
 
     Raises OSError with a sentence that says why not.

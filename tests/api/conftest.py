@@ -9,10 +9,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.api.fake_daemon import Config, FakeLoop, FakeStore
 
 from failoverd.shell.api import start_api
 from failoverd.shell.listen import RunningApi
+from tests.api.fake_daemon import Config, FakeLoop, FakeStore
 
 
 class Running:

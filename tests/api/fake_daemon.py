@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from failoverd.notes import CATALOGUE
-from failoverd.ports import Reply
+from failoverd.ports import Kind, Origin, Reply
 from failoverd.shell.api import start_api
 from failoverd.shell.listen import RunningApi
 from failoverd.shell.loop import Counts
+from failoverd.shell.store import Past
 
 WALL = 1795321513.25  # 2026-11-22T04:25:13Z
 
@@ -178,13 +180,26 @@ DECISION = {
     "detail": "0 free, 2 backup",
     "text": "This server has no free address left in the pool.",
 }
-EVENT = {
+DOWN = {
     "wall": WALL - 842,
     "what": "normal -> communications-interrupted",
     "who": "",
     "why": "reset by the partner",
     "subject": "office",
 }
+UP = {
+    **DOWN,
+    "wall": WALL - 6,
+    "what": "communications-interrupted -> partner-down",
+    "who": "alice",
+    "why": "psu dead, ticket 4711",
+}
+
+
+def past(seq: int, event: dict[str, object]) -> Past:
+    """An event as the store keeps it."""
+    return Past(seq, float(str(event["wall"])), Kind.EVENT, b"office", json.dumps(event), Origin.OPERATOR, "")
+
 
 BODIES: dict[str, Any] = {
     "status": STATUS,
@@ -192,7 +207,6 @@ BODIES: dict[str, Any] = {
     "lease-get": LEASES[0],
     "ddns-status": {**DNS, "pending": [{"name": "ws17.dyn.example.test.", "type": "A", "state": "add", "detail": "SERVFAIL"}]},
     "explain": {"decisions": [DECISION]},
-    "history": {"events": [EVENT]},
     "serve-force": {},
     "pair-init": {},
 }
@@ -235,14 +249,18 @@ class FakeLoop:
 
 @dataclass
 class FakeStore:
-    """A backup is ten octets."""
+    """A backup is ten octets, the history two events."""
 
     error: OSError | None = None
+    past: list[Past] = field(default_factory=lambda: [past(2, UP), past(1, DOWN)])
 
     async def backup(self, path: str) -> None:
         if self.error is not None:
             raise self.error
-        Path(path).write_bytes(b"0123456789")
+        Path(path).write_bytes(b"0123456789")  # noqa: ASYNC240
+
+    async def events(self, limit: int) -> list[Past]:
+        return self.past[:limit]
 
 
 @dataclass

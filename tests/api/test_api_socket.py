@@ -14,13 +14,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.api.conftest import Start
-from tests.api.fake_daemon import Config, FakeLoop, FakeStore
 from prometheus_client.parser import text_string_to_metric_families
 
 from failoverd.notes import CATALOGUE
 from failoverd.shell import access
 from failoverd.shell.api import start_api
+from tests.api.conftest import Start
+from tests.api.fake_daemon import Config, FakeLoop, FakeStore
 
 CHILD = """
 import http.client, os, socket, sys
@@ -106,7 +106,7 @@ async def test_the_socket_of_a_dead_daemon_is_replaced_and_ours_is_removed(start
     assert (await running.ask("GET", "/v1/status"))[0] == 200
     assert os.stat(running.config.socket).st_mode & 0o777 == 0o666
     await running.api.stop()
-    assert not os.path.exists(running.config.socket)
+    assert not os.path.exists(running.config.socket)  # noqa: ASYNC240
 
 
 async def test_a_living_daemons_socket_is_left_alone(start: Start) -> None:
@@ -122,7 +122,7 @@ async def test_a_successors_socket_is_not_removed_at_our_end(start: Start) -> No
     with socket.socket(socket.AF_UNIX) as successor:
         successor.bind(running.config.socket)
         await running.api.stop()
-        assert os.path.exists(running.config.socket)
+        assert os.path.exists(running.config.socket)  # noqa: ASYNC240
 
 
 async def test_a_file_in_the_way_and_a_path_too_long_are_named(tmp_path: Path) -> None:

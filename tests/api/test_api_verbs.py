@@ -7,15 +7,15 @@ import copy
 from pathlib import Path
 
 import pytest
-from tests.api.conftest import Start
-from tests.api.fake_daemon import LEASES, OFFICE, PREVIEW, STATUS, WALL
 
 from failoverd.ports import Reply
 from failoverd.shell import api as api_module
 from failoverd.shell import listen
 from failoverd.shell.api_models import ANSWERS, REQUESTS, Failure, schema
+from tests.api.conftest import Start
+from tests.api.fake_daemon import DOWN, LEASES, OFFICE, PREVIEW, STATUS, UP, WALL, past
 
-DOWN = "/v1/relationships/office/partner-down"
+PARTNER_DOWN = "/v1/relationships/office/partner-down"
 SCHEMA = Path(__file__).resolve().parents[2] / "schema" / "api.json"
 
 
@@ -95,7 +95,7 @@ async def test_explain_reads_hardware_addresses_as_people_write_them(start: Star
 
 async def test_partner_down_carries_who_and_why_and_is_noted(start: Start) -> None:
     running = await start()
-    status, answer = await running.ask("POST", DOWN, {"reason": "psu dead, ticket 4711"})
+    status, answer = await running.ask("POST", PARTNER_DOWN, {"reason": "psu dead, ticket 4711"})
     assert (status, answer) == (200, {**PREVIEW, "done": True})
     assert running.loop.asked == [("partner-down", {"relationship": "office"}, "root", "psu dead, ticket 4711")]
     assert running.loop.notes == [("api-change", "office", "partner-down by root, reason 'psu dead, ticket 4711': done")]
@@ -103,7 +103,7 @@ async def test_partner_down_carries_who_and_why_and_is_noted(start: Start) -> No
 
 async def test_a_preview_changes_nothing(start: Start) -> None:
     running = await start()
-    status, answer = await running.ask("POST", DOWN, {"dry_run": True})
+    status, answer = await running.ask("POST", PARTNER_DOWN, {"dry_run": True})
     assert (status, answer["done"]) == (200, False)
     assert running.loop.asked == [("partner-down", {"relationship": "office", "dry_run": "1"}, "root", "")]
     assert running.loop.notes == []
@@ -122,7 +122,7 @@ async def test_a_preview_changes_nothing(start: Start) -> None:
 )
 async def test_since_reaches_the_node_in_whole_seconds_never_earlier(start: Start, since: str | float, want: str) -> None:
     running = await start()
-    status, _ = await running.ask("POST", DOWN, {"since": since})
+    status, _ = await running.ask("POST", PARTNER_DOWN, {"since": since})
     assert (status, running.loop.asked[0][1]["since"]) == (200, want)
 
 
@@ -147,14 +147,14 @@ async def test_since_reaches_the_node_in_whole_seconds_never_earlier(start: Star
 )
 async def test_a_body_that_is_not_understood_changes_nothing(start: Start, body: object) -> None:
     running = await start()
-    status, answer = await running.ask("POST", DOWN, body)
+    status, answer = await running.ask("POST", PARTNER_DOWN, body)
     assert (status, answer["error"]["code"], running.loop.asked) == (400, "usage", [])
 
 
 async def test_no_json_and_too_much_of_it(start: Start) -> None:
     running = await start()
     for data, want in ((b"{", 400), (b"\xff", 400), (b'{"reason": "' + b"x" * 70000 + b'"}', 413)):
-        async with running.session.post("http://localhost" + DOWN, data=data) as answer:
+        async with running.session.post("http://localhost" + PARTNER_DOWN, data=data) as answer:
             assert answer.status == want
             assert (await answer.json())["error"]["code"] == "usage"
     assert running.loop.asked == []
@@ -186,7 +186,7 @@ async def test_acts_show_the_relationship_as_it_was(start: Start, verb: str) -> 
 async def test_the_nodes_refusals(start: Start, code: str, http: int, told: str) -> None:
     running = await start()
     running.loop.replies["partner-down"] = Reply(0, code, None, "the partner is in contact")
-    assert await running.ask("POST", DOWN, {}) == (http, {"error": {"code": told, "message": "the partner is in contact"}})
+    assert await running.ask("POST", PARTNER_DOWN, {}) == (http, {"error": {"code": told, "message": "the partner is in contact"}})
     assert running.loop.notes[0][2].endswith(f"{told}: the partner is in contact")
 
 
@@ -196,7 +196,7 @@ async def test_paths_and_methods_that_do_not_exist(start: Start) -> None:
         ("GET", "/", 404, "unknown"),
         ("GET", "/v2/status", 404, "unknown"),
         ("POST", "/v1/status", 405, "usage"),
-        ("GET", DOWN, 405, "usage"),
+        ("GET", PARTNER_DOWN, 405, "usage"),
         ("DELETE", "/v1/leases/10.10.0.100", 405, "usage"),
     ):
         status, answer = await running.ask(method, path)
@@ -207,7 +207,7 @@ async def test_a_late_answer_is_a_timeout_and_the_deed_goes_on(start: Start, mon
     monkeypatch.setattr(api_module, "COMMAND_S", 0.05)
     running = await start()
     running.loop.gate = asyncio.Event()
-    status, answer = await running.ask("POST", DOWN, {})
+    status, answer = await running.ask("POST", PARTNER_DOWN, {})
     assert (status, answer["error"]["code"], running.loop.finished) == (504, "timeout", 0)
     running.loop.gate.set()
     await asyncio.sleep(0.01)
@@ -220,9 +220,9 @@ async def test_verbs_before_the_node_are_bounded(start: Start, monkeypatch: pyte
     running = await start()
     running.loop.gate = asyncio.Event()
     waiting = [asyncio.create_task(running.ask("GET", "/v1/status")) for _ in range(2)]
-    while len(running.loop.asked) < 2:
+    while len(running.loop.asked) < 2:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    status, answer = await running.ask("POST", DOWN, {})
+    status, answer = await running.ask("POST", PARTNER_DOWN, {})
     assert (status, answer["error"]["code"], len(running.loop.asked)) == (503, "busy", 2)
     running.loop.gate.set()
     assert [status for status, _ in await asyncio.gather(*waiting)] == [200, 200]
@@ -243,6 +243,17 @@ async def test_connections_are_bounded(start: Start, monkeypatch: pytest.MonkeyP
         await each.wait_closed()
     await asyncio.sleep(0.05)
     assert (await running.ask("GET", "/v1/status"))[0] == 200
+
+
+async def test_history_is_the_stores_oldest_first(start: Start) -> None:
+    running = await start()
+    assert await running.ask("GET", "/v1/history") == (200, {"events": [DOWN, UP]})
+    assert await running.ask("GET", "/v1/history?limit=1") == (200, {"events": [UP]})
+    running.store.past = [past(3, {"wall": WALL, "what": "from another version"})]
+    assert (await running.ask("GET", "/v1/history"))[1]["events"] == [
+        {"wall": WALL, "what": "from another version", "who": "", "why": "", "subject": ""}
+    ]
+    assert running.loop.asked == []
 
 
 async def test_backup_makes_a_new_file_and_never_overwrites(start: Start, tmp_path: Path) -> None:
