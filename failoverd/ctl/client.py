@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -55,7 +56,8 @@ class Client:
             self._connect(connection)
             try:
                 headers = {"Content-Type": "application/json", "Connection": "close"}
-                connection.request(method, url, None if body is None else json.dumps(body), headers)
+                with contextlib.suppress(BrokenPipeError):  # it may have answered, and closed, before it read everything
+                    connection.request(method, url, None if body is None else json.dumps(body), headers)
                 response = connection.getresponse()
                 status, text = response.status, response.read()
             except TimeoutError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import os
+import pwd
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from failoverd.shell.listen import RunningApi
 from failoverd.shell.loop import Counts
 from failoverd.shell.store import Past
 
+ME = pwd.getpwuid(os.getuid()).pw_name
 WALL = 1795321513.25  # 2026-11-22T04:25:13Z
 
 OFFICE = {
@@ -266,7 +269,7 @@ class FakeStore:
 @dataclass
 class Config:
     socket: str
-    operators: list[str] = field(default_factory=lambda: ["root"])
+    operators: list[str] = field(default_factory=lambda: [ME])
     readers: list[str] = field(default_factory=lambda: ["*"])
     metrics: str = ""
 

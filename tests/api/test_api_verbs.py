@@ -13,7 +13,7 @@ from failoverd.shell import api as api_module
 from failoverd.shell import listen
 from failoverd.shell.api_models import ANSWERS, REQUESTS, Failure, schema
 from tests.api.conftest import Start
-from tests.api.fake_daemon import DOWN, LEASES, OFFICE, PREVIEW, STATUS, UP, WALL, past
+from tests.api.fake_daemon import DOWN, LEASES, ME, OFFICE, PREVIEW, STATUS, UP, WALL, past
 
 PARTNER_DOWN = "/v1/relationships/office/partner-down"
 SCHEMA = Path(__file__).resolve().parents[2] / "schema" / "api.json"
@@ -97,15 +97,15 @@ async def test_partner_down_carries_who_and_why_and_is_noted(start: Start) -> No
     running = await start()
     status, answer = await running.ask("POST", PARTNER_DOWN, {"reason": "psu dead, ticket 4711"})
     assert (status, answer) == (200, {**PREVIEW, "done": True})
-    assert running.loop.asked == [("partner-down", {"relationship": "office"}, "root", "psu dead, ticket 4711")]
-    assert running.loop.notes == [("api-change", "office", "partner-down by root, reason 'psu dead, ticket 4711': done")]
+    assert running.loop.asked == [("partner-down", {"relationship": "office"}, ME, "psu dead, ticket 4711")]
+    assert running.loop.notes == [("api-change", "office", f"partner-down by {ME}, reason 'psu dead, ticket 4711': done")]
 
 
 async def test_a_preview_changes_nothing(start: Start) -> None:
     running = await start()
     status, answer = await running.ask("POST", PARTNER_DOWN, {"dry_run": True})
     assert (status, answer["done"]) == (200, False)
-    assert running.loop.asked == [("partner-down", {"relationship": "office", "dry_run": "1"}, "root", "")]
+    assert running.loop.asked == [("partner-down", {"relationship": "office", "dry_run": "1"}, ME, "")]
     assert running.loop.notes == []
 
 
@@ -168,7 +168,7 @@ async def test_acts_show_the_relationship_as_it_was(start: Start, verb: str) -> 
     assert await running.ask("POST", path, {"dry_run": True}) == (200, dry)
     assert running.loop.changes() == []
     assert await running.ask("POST", path, {"reason": "new"}) == (200, {**dry, "done": True, "message": f"{verb} is done"})
-    assert running.loop.changes() == [(verb, {"relationship": "office"}, "root", "new")]
+    assert running.loop.changes() == [(verb, {"relationship": "office"}, ME, "new")]
     status, answer = await running.ask("POST", f"/v1/relationships/nobody/{verb}", {})
     assert (status, answer["error"]["code"]) == (404, "unknown")
 
@@ -260,7 +260,7 @@ async def test_backup_makes_a_new_file_and_never_overwrites(start: Start, tmp_pa
     running = await start()
     path = tmp_path / "copy.db"
     assert await running.ask("POST", "/v1/backup", {"path": str(path)}) == (200, {"path": str(path), "size": 10, "done": True})
-    assert running.loop.notes == [("api-change", "", f"backup path={path} by root, reason '': done")]
+    assert running.loop.notes == [("api-change", "", f"backup path={path} by {ME}, reason '': done")]
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for where, http, code in (
         (path, 409, "refused"),

@@ -1,0 +1,1 @@
+"""failoverctl against a fake daemon."""
