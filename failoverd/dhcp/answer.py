@@ -23,13 +23,13 @@ from failoverd.dhcp.message import (
     FIXED,
     HEADER,
     MIN_SIZE,
-    Code,
     MessageType,
     Packet,
     arrange,
     encode,
     piece,
 )
+from failoverd.dhcp.options import NOT_CONFIGURABLE, ONLY_IF_ASKED
 from failoverd.dhcp.scope import Reservation, Subnet
 
 SERVER_PORT = 67
@@ -44,26 +44,7 @@ _SIMPLE = Struct("!BBBBBI")
 _U32 = Struct("!I")
 
 # What the server says by itself, whatever a client asks for or a configuration holds.
-OWN = frozenset(
-    (
-        0,
-        255,
-        Code.SUBNET_MASK,
-        Code.REQUESTED_ADDRESS,
-        Code.LEASE_TIME,
-        Code.OVERLOAD,
-        Code.MESSAGE_TYPE,
-        Code.SERVER_ID,
-        Code.PARAMETER_REQUEST_LIST,
-        Code.MAX_MESSAGE_SIZE,
-        Code.RENEWAL_TIME,
-        Code.REBINDING_TIME,
-        Code.CLIENT_ID,
-        Code.FQDN,
-        Code.AGENT_INFORMATION,
-        Code.SUBNET_SELECTION,
-    )
-)
+OWN = frozenset(NOT_CONFIGURABLE)
 
 
 class Route(NamedTuple):
@@ -243,21 +224,22 @@ def _echo(options: dict[int, bytes], parts: list[bytes]) -> None:
 
 
 def _configured(subnet: Subnet, reservation: Reservation | None, hostname: str) -> dict[int, bytes]:
-    """The options that this client may be told, reservation over subnet; the mask first (RFC 2132 3.3: before the routers)."""
-    options = {1: _U32.pack(subnet.mask), **subnet.options}
+    """The options that this client may be told, reservation over subnet, and the mask."""
+    options = dict(subnet.options)
     if reservation is not None:
         hostname = hostname or reservation.hostname
     if hostname:
         options[12] = hostname.encode("ascii", "replace")[:255]
     if reservation is not None:
         options.update(reservation.options)
+    options[1] = _U32.pack(subnet.mask)
     return options
 
 
 def _blob(options: dict[int, bytes], wanted: bytes) -> bytes:
-    """The options that were asked for, in the client's order, behind the mask, which is always there; all of them for a client that
-    has no parameter request list (RFC 2131 4.3.1: it gets what is configured)."""
-    codes = dict.fromkeys(wanted) if wanted else options
+    """The options that were asked for, in the client's order, behind the mask, which is always there (RFC 2132 3.3: before the
+    routers); all of them for a client that has no parameter request list (RFC 2131 4.3.1: it gets what is configured)."""
+    codes = dict.fromkeys(wanted) if wanted else [code for code in options if code not in ONLY_IF_ASKED]
     return piece(1, options[1]) + b"".join(piece(code, options[code]) for code in codes if code in options and code not in OWN)
 
 
