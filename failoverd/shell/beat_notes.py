@@ -35,12 +35,12 @@ WITHHELD = declare(
     "A DNS update that was decided before a pause of this process was not sent; it is planned anew from the leases.",
 )
 LOW = declare(
-    "disk-low",
+    "store-low",
     "error",
     "The file system of the lease database is nearly full. New clients are refused and renewals get the time that is left on their "
     "lease, so that what is promised can still be written. Make room.",
 )
-ROOM = declare("disk-room", "info", "The file system of the lease database has room again; everything is served as usual.")
+ROOM = declare("store-room", "info", "The file system of the lease database has room again; everything is served as usual.")
 MARKER = declare(
     "marker-failed",
     "error",

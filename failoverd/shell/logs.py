@@ -1,4 +1,4 @@
-"""Notes kept and logged: a ring for `explain`, counters for the metrics, and lines on stderr.
+"""Notes kept and logged: a ring of the newest, counters for the metrics, and lines on stderr.
 
 Lines are rendered and written by one thread behind a bounded queue: a reader of our stderr that stalls must not stall a beat. Below
 the bound nothing is lost; above it lines are dropped and counted, never waited for.
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from ipaddress import IPv4Address
 from typing import Literal, NoReturn, TextIO
 
@@ -23,8 +23,7 @@ from structlog.typing import EventDict, Processor
 
 from failoverd.notes import CATALOGUE, Note, declare
 
-KEEP_NOTES = 20_000  # notes held for `explain`
-MAX_EXPLAINED = 100  # decisions in one answer of `explain`
+KEEP_NOTES = 20_000
 MAX_QUEUED_LINES = 10_000  # lines waiting for the writer
 GATHER_S = 0.05  # the writer wakes at most this often
 LIMITED_LINES = 5  # lines of one limited note ...
@@ -143,23 +142,6 @@ class NoteBook:
         """One line of the daemon about itself that is no Note (start, versions, stop)."""
         if LEVELS[level] >= self._threshold:
             self._writer.put({"timestamp": _stamp(time.time()), "level": level, "event": event, **values})
-
-    def explain(self, args: Mapping[str, str]) -> list[dict[str, str | float]]:
-        """The newest decisions about a `client` (hardware address or client-id in hex), an `address` or a `name`, oldest first."""
-        client = bytes.fromhex(args["client"].replace(":", "").replace("-", "")) if "client" in args else b""
-        address = int(IPv4Address(args["address"])) if "address" in args else 0
-        name = args.get("name", "").rstrip(".").lower()
-        found: list[dict[str, str | float]] = []
-        for note in reversed(self.ring):
-            about = name and (name in note.subject.lower() or name in note.detail.lower())
-            if about or (client and note.client.endswith(client)) or (address and note.address == address):
-                entry = CATALOGUE[note.name]
-                where = str(IPv4Address(note.address)) if note.address else ""
-                shape = {"name": note.name, "level": entry.level, "client": note.client.hex(":"), "address": where}
-                found.append({"wall": note.wall, **shape, "subject": note.subject, "detail": note.detail, "text": entry.text})
-                if len(found) == MAX_EXPLAINED:
-                    break
-        return found[::-1]
 
     def close(self) -> None:
         """Write what is queued."""

@@ -161,12 +161,10 @@ class Loop:
         self._beat(datagrams)
 
     async def command(self, verb: str, args: Mapping[str, str], who: str, why: str) -> Reply:
-        """Hand a verb to the node; its reply comes after the commit of what it changed. `explain` is answered from the notes."""
+        """Hand a verb to the node; its reply comes after the commit of what it changed."""
         if self._stopped:
             return Reply(0, "failed", None, "failoverd is stopping")
         self._ident += 1
-        if verb == "explain":
-            return Reply(self._ident, "ok", {"decisions": self.book.explain(args)})
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._answers[self._ident] = answer
         command = Command(self._ident, verb, args, who, why)
@@ -388,11 +386,10 @@ class Loop:
                 await self._wait()
 
     async def _mark(self) -> None:
-        now = self._read()
-        self._marker_mono = self._disk_since = now.mono
+        self._marker_mono = self._disk_since = self._read().mono
         with OrEnd(self._end, EXIT_STORE, "the marker could not be written"):
             try:
-                await self.store.write_marker(now.wall)
+                await self.store.write_marker()
             except StoreError as error:
                 self.note(MARKER, detail=str(error))
         self._disk_done()

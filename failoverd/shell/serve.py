@@ -31,8 +31,11 @@ from failoverd.shell.loop import Loop
 from failoverd.shell.notify import notify, watchdog_s
 from failoverd.shell.options import Options
 from failoverd.shell.partner import Partners
-from failoverd.shell.store import Store
+from failoverd.shell.store import Past, Store
 
+KEY = declare(
+    "dns-key-unusable", "error", "A TSIG key file cannot be used; the zones that it belongs to get no updates until it can."
+)
 IN_SYNC = declare("clock-synchronised", "info", "The kernel calls the wall clock synchronised.")
 NOT_IN_SYNC = declare(
     "clock-unsynchronised",
@@ -91,18 +94,19 @@ async def _open_store(options: Options) -> Store:
         raise CannotStart(EXIT_STORE_OPEN, str(error)) from error
 
 
-class Backups:
-    """The store's backup as the API asks for it."""
+class Archive:
+    """The store as the API asks for it: copies and history."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def backup(self, path: str) -> None:
         """A consistent copy at `path`. OSError with the reason in words."""
-        try:
-            await self._store.backup(path, clock.read().wall)
-        except StoreError as error:
-            raise OSError(errno.EIO, str(error)) from error
+        await self._store.backup(path, clock.read().wall)
+
+    async def events(self, limit: int) -> list[Past]:
+        """The newest events, newest first."""
+        return await self._store.events(limit)
 
 
 class Daemon:
@@ -120,7 +124,7 @@ class Daemon:
         self.interfaces = Interfaces(lambda table: self.clients.changed(table))
         self.clients = Clients(options.local.interfaces, lambda datagrams: self.loop.hear(datagrams), deliver, note)
         self.partners = Partners(list(options.terms.values()), deliver, note)
-        self.masters = DnsClient(compile.dns_plan(options.config).zones, note)
+        self.masters = DnsClient(compile.dns_plan(options.config).zones)
         delays = {name: float(term.max_response_delay_s) for name, term in options.terms.items()}
         self.loop = Loop(node, store, book, delays, clients=self.clients, partners=self.partners, masters=self.masters)
         self.loop.alive = self._alive
@@ -150,7 +154,7 @@ class Daemon:
     async def open_api(self, store: Store) -> None:
         """The control socket and the metrics. CannotStart."""
         try:
-            self.api = await start_api(self.options.local.api, self.loop, Backups(store))
+            self.api = await start_api(self.options.local.api, self.loop, Archive(store))
         except OSError as error:
             raise CannotStart(EXIT_UNAVAILABLE, error.strerror or str(error)) from error
 
@@ -166,6 +170,17 @@ class Daemon:
             "pair-init", {"relationship": relationship}, "--new-pair", "failoverd was started with --new-pair"
         )
         self.book.say("info", "new-pair", subject=relationship, code=reply.code, detail=reply.message)
+
+    def check_keys(self) -> None:
+        """Say which TSIG key files cannot be used."""
+        for problem in self.masters.check():
+            self.loop.note(KEY, detail=problem)
+
+    def reload(self) -> None:
+        """SIGHUP: read the keys again."""
+        self.masters.reload()
+        self.book.say("info", "keys-read-again")
+        self.check_keys()
 
     async def stop(self) -> None:
         """Finish what is owed and close."""
@@ -216,7 +231,8 @@ async def _start(options: Options, store: Store, book: NoteBook) -> Daemon:
     daemon.loop.start(node.boot(clock.read()))
     if options.new_pair:
         daemon.new_pair()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.masters.reload)
+    daemon.check_keys()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.reload)
     notify("READY=1", f"STATUS=serving as {options.server}", f"MAINPID={os.getpid()}")
     book.say("info", "failoverd-serves", server=options.server, fsync_ms=round(store.probe.p50_s * 1000, 3))
     return daemon

@@ -23,7 +23,7 @@ class Keeps(Protocol):
     async def commit(self, writes: Sequence[Write], wall: float) -> object: ...  # noqa: D102
     async def fold(self, limit_rows: int) -> int: ...  # noqa: D102
     def due(self) -> bool: ...  # noqa: D102
-    async def write_marker(self, wall: float) -> None: ...  # noqa: D102
+    async def write_marker(self) -> None: ...  # noqa: D102
     def low_water(self) -> bool: ...  # noqa: D102
 
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from failoverd.notes import Note
 from failoverd.ports import (
     ClientDatagram,
     ClientSend,
@@ -410,19 +409,6 @@ async def test_a_command_is_answered_after_its_commit() -> None:
     world.store.hang.set()
     reply = await task
     assert (reply.code, reply.body) == ("ok", {"verb": "pair-init"})
-    world.shut()
-
-
-async def test_explain_is_answered_from_the_notes() -> None:
-    world = World()
-    world.loop.start(Output())
-    mac = bytes.fromhex("020000000001")
-    world.book.add([Note("datagram-old", 1.0, b"\x01" + mac, 0x0A000001, "eth0", "x"), Note("datagram-old", 2.0, b"\x01\x02")])
-    for args in ({"client": "02:00:00:00:00:01"}, {"address": "10.0.0.1"}, {"name": "ETH0."}):
-        reply = await world.loop.command("explain", args, "root", "")
-        assert isinstance(reply.body, dict)
-        (decision,) = reply.body["decisions"]
-        assert (decision["name"], decision["address"], decision["client"]) == ("datagram-old", "10.0.0.1", "01:02:00:00:00:00:01")
     world.shut()
 
 

@@ -145,7 +145,7 @@ class SlowStore:
     def due(self) -> bool:
         return False
 
-    async def write_marker(self, wall: float) -> None:
+    async def write_marker(self) -> None:
         assert not self.busy
         self.markers += 1
 
