@@ -206,7 +206,7 @@ class Lab:
 
     def net(self, name: str) -> None:
         """A new bridge in the switch."""
-        self.switch.ip(f"link add {name} type bridge forward_delay 0", f"link set {name} up")
+        self.switch.ip(f"link add name {name} type bridge forward_delay 0", f"link set dev {name} up")
 
     def link(self, host: Host, net: str, address: str = "", mac: str = "") -> str:
         """Connect a host to a bridge and return its new interface. `address` with prefix length; `mac` for clients."""

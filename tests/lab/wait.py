@@ -17,7 +17,7 @@ class ProcessEndedError(LabError):
     """A program ended that should run: no use in waiting longer."""
 
 
-def until(what: str, check: Callable[[], T], timeout_s: float, every_s: float = 0.1) -> T:
+def until(what: str, check: Callable[[], T | None], timeout_s: float, every_s: float = 0.1) -> T:
     """Call `check` until it returns something true, and return that; LabError with the last value after `timeout_s`.
 
     A LabError inside `check` counts as "not yet", except for a program that has ended.

@@ -1,0 +1,177 @@
+"""failoverd in the lab: its configuration, its process, and what failoverctl says of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.lab.bind import Key, Zones
+from tests.lab.lab import Host, Process
+from tests.lab.terms import Pair, Role, Scope
+from tests.lab.wait import LabError, ProcessEndedError, until
+
+SERVERS = {"dhcp1": Role.PRIMARY, "dhcp2": Role.SECONDARY}
+
+
+def quoted(words: Sequence[str]) -> str:
+    """A TOML array of strings."""
+    return "[" + ", ".join(f'"{word}"' for word in words) + "]"
+
+
+def config(
+    folder: Path,
+    pair: Pair,
+    scopes: Sequence[Scope],
+    zones: Zones | None = None,
+    key: Key | None = None,
+    master: str = "",
+    ours: Sequence[str] = ("dhcp1", "dhcp2"),
+    interfaces: Sequence[str] = ("eth0", "eth1"),
+    template: str = "dhcp-{ip}",
+) -> str:
+    """failoverd.toml, the same for both servers. A server that is not in `ours` is a dhcpd."""
+    text = 'site = "lab"\n[log]\nformat = "console"\nlevel = "info"\n[api]\noperators = ["root"]\n'
+    for name in ours:
+        own = folder / name
+        text += (
+            f'[servers.{name}]\ninterfaces = {quoted(interfaces)}\napi = {{ socket = "{own}/api.sock" }}\n'
+            f'store = {{ path = "{own}/leases.db" }}\n'
+        )
+    text += f'[[relationship]]\nname = "{pair.name}"\nmclt = "{pair.mclt_s}s"\nsplit = {pair.split}\n'
+    text += f'max-response-delay = "{max(pair.max_response_delay_s, 15)}s"\nmax-unacked-updates = {pair.max_unacked}\n'
+    for name, role in SERVERS.items():
+        who = f'server = "{name}"' if name in ours else f'kind = "isc-dhcpd", max-unacked-updates = {pair.max_unacked}'
+        text += f'{role} = {{ {who}, address = "{pair.mine(role)}", port = {pair.port} }}\n'
+    least = min(pair.lease_s, 30)
+    text += f'[dhcp]\nlease-time = "{pair.lease_s}s"\nmin-lease-time = "{least}s"\nmax-lease-time = "{pair.lease_s}s"\n'
+    for scope in scopes:
+        text += subnet(scope, pair, template if zones else "")
+    if zones and key:
+        text += '[ddns]\nttl-min = "5s"\nttl-max = "1h"\n'
+        for zone in zones.all:
+            text += f'[[ddns.zone]]\nname = "{zone}"\nprimaries = ["{master}"]\nkey-file = "{key.path}"\n'
+    return text
+
+
+def subnet(scope: Scope, pair: Pair, template: str) -> str:
+    """One [[subnet]] with its pool."""
+    options = [f'routers = ["{scope.router}"]'] if scope.router else []
+    options += [f"domain-name-servers = {quoted(scope.resolvers)}"] if scope.resolvers else []
+    options += [f'domain-name = "{scope.domain.rstrip(".")}"'] if scope.domain else []
+    text = f'[[subnet]]\nsubnet = "{scope.subnet}"\noptions = {{ {", ".join(options)} }}\n'
+    if template:
+        text += f'ddns = {{ domain = "{scope.domain}", name-template = "{template}" }}\n'
+    if scope.first:
+        text += f'[[subnet.pool]]\nrange = ["{scope.first}-{scope.last}"]\nrelationship = "{pair.name}"\n'
+    return text
+
+
+@dataclass(slots=True)
+class Failoverd:
+    """One failoverd of the pair; its database survives a stop and a kill."""
+
+    host: Host
+    conf: Path
+    relationship: str
+    process: Process | None = field(default=None)
+
+    @classmethod
+    def make(cls, host: Host, text: str, relationship: str = "office") -> Failoverd:
+        """Write the configuration, which both servers share in one file."""
+        conf = host.lab.folder / "failoverd.toml"
+        conf.write_text(text)
+        conf.chmod(0o600)
+        return cls(host, conf, relationship)
+
+    @staticmethod
+    def program(name: str) -> str:
+        """One of our own programs, from the environment that runs the lab."""
+        return str(Path(sys.executable).parent / name)
+
+    @property
+    def socket(self) -> Path:
+        """The API's socket."""
+        return self.host.folder / "api.sock"
+
+    @property
+    def database(self) -> Path:
+        """The lease database."""
+        return self.host.folder / "leases.db"
+
+    def start(self, *wrapper: str, timeout_s: float = 20.0) -> None:
+        """Start it and wait until it answers failoverctl. `wrapper`: a program that runs it, strace for example."""
+        args = [*wrapper, self.program("failoverd"), "--config", str(self.conf), "--server", self.host.name]
+        process = self.process = self.host.start("failoverd", *args)
+
+        def answers() -> bool:
+            if not process.alive():
+                raise ProcessEndedError(f"failoverd on {self.host.name} ended: {process.text()[-2000:]}")
+            return bool(self.status())
+
+        until(f"failoverd on {self.host.name} answers failoverctl", answers, timeout_s)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        if self.process is None:
+            raise LabError(f"failoverd on {self.host.name} does not run")
+        status = self.process.stop(15)
+        self.process = None
+        return status
+
+    def ctl(self, *words: str) -> str:
+        """What failoverctl prints; LabError when it exits with another code than 0."""
+        return self.host.run(self.program("failoverctl"), "--socket", str(self.socket), *words)
+
+    def asked(self, *words: str) -> Any:
+        """The JSON answer of failoverctl."""
+        return json.loads(self.ctl("-o", "json", *words))
+
+    def status(self) -> dict[str, Any]:
+        """failoverctl status."""
+        answer: dict[str, Any] = self.asked("status")
+        return answer
+
+    def link(self) -> dict[str, Any]:
+        """The relationship's part of the status."""
+        for row in self.status()["relationships"]:
+            if row["name"] == self.relationship:
+                found: dict[str, Any] = row
+                return found
+        raise LabError(f"{self.host.name} does not know the relationship {self.relationship}")
+
+    def state(self) -> str:
+        """The failover state: "normal", "communications-interrupted", ..."""
+        return str(self.link()["state"])
+
+    def leases(self) -> dict[str, dict[str, Any]]:
+        """Address -> the lease, as failoverctl lists it."""
+        return {row["address"]: row for row in self.asked("lease", "list")["leases"]}
+
+    def active(self) -> dict[str, dict[str, Any]]:
+        """The leases that clients hold."""
+        return {address: row for address, row in self.leases().items() if row["state"] == "active"}
+
+
+def normal(servers: Sequence[Failoverd], timeout_s: float = 40.0) -> float:
+    """Wait until all are normal; the seconds it took."""
+    began = time.monotonic()
+
+    def states() -> bool:
+        seen = [server.state() for server in servers]
+        if set(seen) != {"normal"}:
+            raise LabError(f"states {seen}")
+        return True
+
+    until("all servers are normal", states, timeout_s)
+    return time.monotonic() - began
