@@ -225,14 +225,18 @@ def partner_down(session: Session, relationship: str, since: str | None, dry_run
     before = act.before(act.the_relationship(state, relationship), state["wall"])
     body: dict[str, object] = {"reason": reason, **({} if since is None else {"since": since})}
     preview = cast("PartnerDown", client.post("relationships", relationship, "partner-down", body={**body, "dry_run": True}))
-    consequences = [*before, *show.partner_down(preview)]
+    consequences = [*before, *show.partner_down(preview, since)]
     if dry_run:
         session.write(preview, lambda: consequences)
         return
     if not yes:
         act.confirm(relationship, consequences)
     done = cast("PartnerDown", client.post("relationships", relationship, "partner-down", body=body))
-    _did(session, done, f"{relationship}: partner-down since {moment(done['since'])}, epoch {done['new_epoch']}", reason)
+    if preview["state"] == "partner-down" and since is None:
+        text = f"{relationship}: was in partner-down already, since {moment(preview['since'])}"
+    else:
+        text = f"{relationship}: partner-down since {since or moment(done['now'])}, epoch {done['new_epoch']}"
+    _did(session, done, text, reason)
 
 
 @main.command(epilog=EXIT_CODES)

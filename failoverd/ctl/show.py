@@ -56,8 +56,9 @@ def status(answer: Status, only: str | None = None) -> list[Block]:
         blocks += [BLANK, _pool_table(pools, {row["name"]: row for row in answer["relationships"]})]
     if answer["dns"]["zones"] and only is None:
         blocks += [BLANK, _zone_table(answer["dns"]["zones"], now)]
-    if answer["warnings"] and only is None:
-        blocks += [BLANK, *(Line(f"warning: {text}", ODD) for text in answer["warnings"])]
+    warnings = [text for text in answer["warnings"] if only is None or text.startswith(f"{only}: ")]
+    if warnings:
+        blocks += [BLANK, *(Line(f"warning: {text}", ODD) for text in warnings)]
     return blocks
 
 
@@ -85,22 +86,14 @@ def relationship_table(rows: Sequence[Relationship], now: float) -> Table:
 
 
 def _hints(row: Relationship, now: float) -> list[Line]:
-    """What a relationship waits for, until when, and what to type."""
+    """What a relationship waits for, and until when; what to type is in the daemon's warnings."""
     name, lines = row["name"], []
     if row["why"]:
         lines.append(Line(f"{name}: {'' if row['serving'] else 'not serving: '}{row['why']}", ODD if row["serving"] else BAD))
     if row["doubt_until"]:
-        lines.append(
-            Line(
-                f"{name}: booted alone, the partner may be in partner-down: nothing is granted beyond "
-                f"{due(row['doubt_until'], now)}. If it has not been: failoverctl serve --force {name}",
-                ODD,
-            )
-        )
+        lines.append(Line(f"{name}: booted alone: nothing is granted beyond {due(row['doubt_until'], now)}", ODD))
     if row["countdown_until"]:
         lines.append(Line(f"{name}: the wait of {row['state']} ends {due(row['countdown_until'], now)}", ODD))
-    if row["state"] == "communications-interrupted" and not row["linked"]:
-        lines.append(Line(f"{name}: if the partner is down for good: failoverctl partner-down {name}", ODD))
     return lines
 
 
@@ -249,11 +242,9 @@ def history(answer: Sequence[Event]) -> list[Block]:
     return [Table(("TIME", "SUBJECT", "WHAT", "WHO", "WHY"), rows)]
 
 
-def partner_down(answer: PartnerDown) -> list[Block]:
-    """The consequences of partner-down, before it is done."""
+def partner_down(answer: PartnerDown, since: str | None) -> list[Block]:
+    """The consequences of partner-down, before it is done. `since`: what the operator said of it."""
     now, name = answer["now"], answer["relationship"]
-    early = now - answer["since"]
-    since = f"since {moment(answer['since'])}, {duration(early)} ago" if early >= 1 else "from now on"
     pools = [
         (
             pool["pool"],
@@ -265,7 +256,7 @@ def partner_down(answer: PartnerDown) -> list[Block]:
         for pool in answer["pools"]
     ]
     return [
-        Line(f"If you continue, {name} is in partner-down {since}:"),
+        Line(f"If you continue, {name} is in partner-down {'from now on' if since is None else f'as if since {since}'}:"),
         Line(f"  epoch {answer['epoch']} -> {answer['new_epoch']}, so that a partner with an older one recovers from this server"),
         Line("  renewals as before: the MCLT rule stays in force; the partner's addresses become this server's as follows"),
         Table(("POOL", ">PARTNER'S-FREE", "OURS-FROM", ">LATER", "THE-LAST-OF-THEM"), pools, indent=2),

@@ -247,10 +247,11 @@ class Api:
         before = next((row for row in relationships if row["name"] == name), None)
         if before is None:
             raise Refusal("unknown", f"no relationship {name!r} on this server")
-        message = ""
+        done, message = False, ""
         if not body.dry_run:
-            message = (await self.change(request, verb, {"relationship": name}, body.reason)).message
-        return _answer({"relationship": name, "before": before, "done": not body.dry_run, "message": message})
+            reply = await self.change(request, verb, {"relationship": name}, body.reason)
+            done, message = cast("Mapping[str, bool]", reply.body)["done"], reply.message
+        return _answer({"relationship": name, "before": before, "done": done, "message": message})
 
     async def backup(self, request: web.Request) -> web.Response:
         """POST /v1/backup: a copy of the database in a new file on this host."""

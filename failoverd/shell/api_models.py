@@ -197,7 +197,7 @@ class PoolPreview(Answer):
 
 
 class PartnerDown(Answer):
-    """POST /v1/relationships/{name}/partner-down. `since`: from when on partner-down counts."""
+    """POST /v1/relationships/{name}/partner-down. `state` and `since`: as they stand before; the waits are in `pools`."""
 
     relationship: str
     state: str

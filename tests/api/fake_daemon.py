@@ -121,7 +121,10 @@ STATUS = {
     ],
     "dns": DNS,
     "notes": {"partner-holds-all-free": 4},
-    "warnings": ["pool 10.20.0.0/24 has no free address on this server"],
+    "warnings": [
+        "office: no contact with the partner; if it is dead: failoverctl partner-down office",
+        "office: pool 10.20.0.0/24 has no free address on this server",
+    ],
 }
 TWO = {**STATUS, "relationships": [OFFICE, LAB], "serving": False}
 
@@ -159,7 +162,7 @@ LEASES = [
 PREVIEW = {
     "relationship": "office",
     "state": "communications-interrupted",
-    "since": WALL,
+    "since": WALL - 842,
     "partner_state": "normal",
     "linked": False,
     "last_heard": WALL - 845.5,
@@ -210,8 +213,8 @@ BODIES: dict[str, Any] = {
     "lease-get": LEASES[0],
     "ddns-status": {**DNS, "pending": [{"name": "ws17.dyn.example.test.", "type": "A", "state": "add", "detail": "SERVFAIL"}]},
     "explain": {"decisions": [DECISION]},
-    "serve-force": {},
-    "pair-init": {},
+    "serve-force": {"done": True},
+    "pair-init": {"done": True},
 }
 
 
@@ -236,8 +239,7 @@ class FakeLoop:
         if verb in self.replies:
             return self.replies[verb]
         if verb == "partner-down":
-            since = float(args.get("since", WALL))
-            return Reply(0, "ok", {**PREVIEW, "since": since, "done": "dry_run" not in args})
+            return Reply(0, "ok", {**PREVIEW, **self.bodies.get(verb, {}), "done": "dry_run" not in args})
         return Reply(0, "ok", self.bodies[verb], f"{verb} is done" if verb in ("serve-force", "pair-init") else "")
 
     def note(self, name: str, subject: str = "", detail: str = "", address: int = 0) -> None:

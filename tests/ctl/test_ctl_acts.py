@@ -35,6 +35,19 @@ def test_partner_down_asks_and_does_it_when_the_name_is_typed(shell: Shell) -> N
     assert shell.daemon.loop.asked == [("status", {}, "", ""), dry, did]
 
 
+def test_partner_down_twice_says_so(shell: Shell) -> None:
+    shell.daemon.loop.bodies["partner-down"] = {"state": "partner-down", "new_epoch": 17}
+    assert (
+        shell.run("partner-down", "office", "--yes").stdout == "office: was in partner-down already, since 2026-11-22T04:11:11Z\n"
+    )
+
+
+def test_an_act_that_was_not_needed_says_so(shell: Shell) -> None:
+    shell.daemon.loop.replies["serve-force"] = Reply(0, "ok", {"done": False}, "not in doubt: nothing to force")
+    assert shell.run("serve", "--force", "office", "--yes").stdout == "office: not in doubt: nothing to force\n"
+    assert json.loads(shell.run("-o", "json", "serve", "--force", "office", "--yes").stdout)["done"] is False
+
+
 @pytest.mark.parametrize("typed", ["", "yes\n", "\n", "offic", "Office\n"])
 @pytest.mark.parametrize("verb", [("partner-down", "office"), ("serve", "--force"), ("pair", "init")])
 def test_anything_else_typed_changes_nothing(shell: Shell, typed: str, verb: tuple[str, ...]) -> None:
