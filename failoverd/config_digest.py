@@ -1,0 +1,69 @@
+"""What both servers of a pair must agree on, in one canonical form, and its digest.
+
+In: relationships, networks, subnets, pools, reservations, options, lease times, DNS rules and zones, the names of the servers.
+Out: what belongs to one machine (interfaces, log, api, store, the paths of key files). Durations are seconds, options are code and
+octets, split is its bitmap, tables are sorted by what names them: so neither formatting nor order nor writing out a default changes
+the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from failoverd.config_options import encode_all
+
+if TYPE_CHECKING:
+    from failoverd.config_models import Config
+
+FORM = 1  # raised when the canonical form changes: two versions that cannot be compared must differ
+
+
+def digest(config: Config) -> str:
+    """SHA-256 of the canonical form, in hex."""
+    text = json.dumps(canonical(config), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def canonical(config: Config) -> dict[str, object]:
+    """The shared part as plain data; what `failoverctl` shows when two servers differ."""
+    common = config.model_dump(include={"site", "dhcp", "ddns"})
+    relationships = []
+    for relationship in config.relationships:
+        terms = relationship.model_dump(exclude={"split", "hba", "auto_partner_down"})
+        terms["hba"] = relationship.bitmap
+        for name, side in relationship.sides:
+            terms[name]["auto_partner_down"] = relationship.auto_partner_down_of(side)
+        relationships.append(terms)
+    subnets = []
+    for subnet in config.subnets:
+        shown = subnet.model_dump()
+        for pool, dumped in zip(subnet.pools, shown["pools"], strict=True):
+            dumped["range"] = pool.ranges()
+        shown["pools"].sort(key=lambda pool: pool["range"])
+        shown["reservations"].sort(key=lambda reservation: reservation["address"])
+        subnets.append(shown)
+    zones = [zone.model_dump(exclude={"key_file"}) for zone in config.ddns.zones]
+    common["ddns"]["zones"] = sorted(zones, key=lambda zone: (zone["target"], zone["name"]))
+    return {
+        "form": FORM,
+        **cast(dict[str, object], _plain(common)),
+        "servers": sorted(config.servers),
+        "relationships": _plain(sorted(relationships, key=lambda each: str(each["name"]))),
+        "networks": _plain(sorted((n.model_dump() for n in config.shared_networks), key=lambda each: str(each["name"]))),
+        "subnets": _plain(sorted(subnets, key=lambda each: each["subnet"])),
+    }
+
+
+def _plain(value: object) -> object:
+    """The same as JSON can hold it: octets as hex, the options of a table as code -> hex."""
+    if isinstance(value, Mapping):
+        out = {str(key): _plain(item) for key, item in value.items() if key != "options"}
+        if "options" in value:
+            out["options"] = {str(code): octets.hex() for code, octets in encode_all(value["options"]).items()}
+        return out
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
