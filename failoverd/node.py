@@ -15,7 +15,7 @@ from failoverd.config import Config
 from failoverd.ddns.names import decide_name
 from failoverd.dhcp import classify, serve
 from failoverd.dhcp.message import decode
-from failoverd.dhcp.reasons import PacketError
+from failoverd.dhcp.reasons import OPTIONS_LEFT_OUT, PacketError
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.node_house import House
@@ -131,6 +131,9 @@ class Node(House):
         decision = serve.decide(packet, kind, datagram, self, now)
         client = packet.hw
         self.out.notes.append(Note(decision.why, now.wall, client, decision.address, kind.value, decision.detail))
+        if decision.left_out:
+            codes = ", ".join(map(str, decision.left_out))
+            self.out.notes.append(Note(OPTIONS_LEFT_OUT, now.wall, client, decision.address, datagram.interface, codes))
         if decision.new is not None and decision.old is not None:
             new, subnet = decision.new, decision.subnet
             if subnet is not None:

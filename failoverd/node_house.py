@@ -74,7 +74,9 @@ class House:
         self.out.writes.append(Write(Kind.LEASE, lease_key(new.address), new.to_json(), origin, cause))
         if endpoint is not None and new.owed and not new.rejected:
             endpoint.updates.owe(new.address)
-        if new.fqdn or old.fqdn:
+        # A BNDACK or a note of what was told says nothing of the client: the owner of the name stays.
+        spoken = (new.state, new.client, new.fqdn, new.starts) != (old.state, old.client, old.fqdn, old.starts)
+        if spoken and (new.fqdn or old.fqdn):
             self.planner.lease_changed(old, new, origin, now, self.out)
         return new
 

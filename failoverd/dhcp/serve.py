@@ -82,7 +82,8 @@ RESERVATION_HELD = declare(
 
 @dataclass(slots=True)
 class Decision:
-    """What to do for one packet. `why`: a Note's name. `new`: the lease to commit; a reply waits for that unless `at_once`."""
+    """What to do for one packet. `why`: a Note's name. `new`: the lease to commit; a reply waits for that unless `at_once`.
+    `left_out`: options that did not fit into the reply."""
 
     why: str
     old: Lease | None = None
@@ -93,6 +94,7 @@ class Decision:
     subnet: Subnet | None = None
     address: int = 0
     detail: str = ""
+    left_out: list[int] | None = None
 
 
 class House(Protocol):
@@ -205,9 +207,10 @@ def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> De
         return Decision(DISK_LOW, address=lease.address)
     give = given.give_s if given is not None and not house.low_disk else remains
     house.table.offer(lease.address, question.client.key, question.now.mono)
-    reply = offer(question.packet, subnet, question.reservation, lease.address, give, question.datagram.local_ip)
+    left: list[int] = []
+    reply = offer(question.packet, subnet, question.reservation, lease.address, give, question.datagram.local_ip, "", left)
     where = route(question.packet, lease.address)
-    return Decision(OFFERED, reply=reply, route=where, at_once=True, address=lease.address, subnet=subnet, detail=f"{give} s")
+    return Decision(OFFERED, None, None, reply, where, True, subnet, lease.address, f"{give} s", left)
 
 
 def _remains(lease: Lease, question: Question) -> int:
@@ -313,9 +316,10 @@ def _leased(question: Question, lease: Lease, rights: Rights, given: Promise) ->
 
 
 def _acked(question: Question, why: str, old: Lease, new: Lease | None, subnet: Subnet, give_s: int) -> Decision:
-    reply = ack(question.packet, subnet, question.reservation, old.address, give_s, question.datagram.local_ip)
+    left: list[int] = []
+    reply = ack(question.packet, subnet, question.reservation, old.address, give_s, question.datagram.local_ip, "", left)
     where = route(question.packet, old.address)
-    return Decision(why, old, new, reply, where, address=old.address, subnet=subnet, detail=f"{give_s} s")
+    return Decision(why, old, new, reply, where, False, subnet, old.address, f"{give_s} s", left)
 
 
 # --- RELEASE, DECLINE, INFORM ---------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def test_a_discover_of_the_partners_bucket_is_left_to_the_partner_until_secs_ris
         other = "s" if owner == "p" else "p"
         assert kind(duo.discover(other, mac, secs=3)) == "silence"
         assert kind(duo.discover(other, mac, secs=4)) == "offer"
-    assert answered["p"] and answered["s"]
+    assert min(answered.values()) > 0
     assert duo.noted("p", "left-to-partner")
 
 

@@ -1,0 +1,625 @@
+"""The safety rules, one test or more for each that the pair's core can break, named after its number.
+
+Rules 1, 3, 7 and 8 (commits, disks, fsync) have their tests on the real loop and store: tests/shell, tests/store. The text of each rule
+stands in the docstrings in short.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from failoverd.failover import message as wire
+from failoverd.failover.message import Framer, MessageType
+from failoverd.leases import mclt, reclaim
+from failoverd.leases.allocate import refusal
+from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.rights import Rights
+from failoverd.ports import ClientSend, ClockState, DiskState, Kind, LinkDown, LinkSend, Now, Origin
+from tests.pair.duo import ADDRESS, Duo, kind, lease_s, normal
+
+FIRST = 0x0A000064
+
+
+def messages(data: bytes) -> list[wire.Message]:
+    return Framer().feed(data)
+
+
+def of_type(duo: Duo, sender: str, kind: MessageType) -> list[wire.Message]:
+    return [m for who, data in duo.wire if who == sender for m in messages(data) if m.kind == kind]
+
+
+def test_rule_01_only_the_named_sends_leave_before_their_commit() -> None:
+    """At once: OFFER, NAK, CONTACT, CONNECT, CONNECTACK, POOLREQ. All else waits."""
+    early: set[str] = set()
+    duo = Duo()
+    for name, node in duo.nodes.items():
+        step = node.step
+
+        def watched(inputs, now, age=0.0, step=step):  # type: ignore[no-untyped-def]
+            out = step(inputs, now, age)
+            for send in out.at_once:
+                if isinstance(send, LinkSend):
+                    early.update(MessageType(m.kind).name for m in messages(send.data))
+                elif isinstance(send, ClientSend):
+                    early.add({2: "OFFER", 6: "NAK"}.get(duo_kind(send), "OTHER"))
+            return out
+
+        node.step = watched  # type: ignore[method-assign]
+        assert name
+    duo.run(5)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.say("p", duo.packet(3, 1, o50=b"\x0b\0\0\1"))
+    duo.run(70)
+    assert early <= {"OFFER", "NAK", "CONTACT", "CONNECT", "CONNECTACK", "POOLREQ"}
+    assert {"OFFER", "NAK", "CONTACT", "CONNECT", "CONNECTACK"} <= early
+
+
+def duo_kind(send: ClientSend) -> int:
+    from failoverd.dhcp.message import decode
+
+    return decode(send.data).message_type
+
+
+def test_rule_02_a_bndack_moves_the_acked_expiry_to_what_its_bndupd_carried() -> None:
+    """Each update in flight keeps the potential expiry that it carried; a renewal meanwhile changes nothing of that."""
+    duo = normal()
+    held: list[tuple[str, bytes]] = []
+
+    def hold(sender: str, data: bytes) -> bool:
+        if sender == "p" and messages(data)[0].kind == MessageType.BNDUPD:
+            held.append((sender, data))
+            return True
+        return False
+
+    duo.hold_bytes = hold
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    first = duo.lease("p", ack.yiaddr).potential
+    duo.run(5)
+    duo.renew("p", 1, ack.yiaddr)
+    second = duo.lease("p", ack.yiaddr).potential
+    assert second > first
+    assert len(held) == 1, "one update in flight per lease"
+    update = messages(held[0][1])[0]
+    answer = wire.bndack(int(duo.now.wall), update.xid, ack.yiaddr)
+    link = duo.nodes["p"].endpoints["fo"].link
+    assert link is not None
+    duo.nodes["p"].endpoints["fo"].link_bytes(link.number, wire.encode(answer), duo.now)
+    lease = duo.lease("p", ack.yiaddr)
+    assert lease.acked == first
+    assert lease.owed
+
+
+def test_rule_02_a_reject_moves_nothing() -> None:
+    duo = normal()
+    duo.hold_bytes = lambda sender, data: sender == "p" and messages(data)[0].kind == MessageType.BNDUPD
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    before = duo.lease("p", ack.yiaddr)
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    xid = next(iter(endpoint.updates.flights))
+    refuse = wire.bnd_reject(int(duo.now.wall), xid, ack.yiaddr, 2, "no")
+    assert endpoint.link is not None
+    endpoint.link_bytes(endpoint.link.number, wire.encode(refuse), duo.now)
+    after = duo.lease("p", ack.yiaddr)
+    assert (after.acked, after.acked_end, after.ends, after.rejected) == (before.acked, before.acked_end, before.ends, 2)
+
+
+def test_rule_04_a_hung_disk_looks_like_a_dead_server() -> None:
+    """Over max-response-delay / 3: no OFFER, no CONTACT. At max-response-delay: the link is dropped."""
+    duo = normal()
+    node = duo.nodes["p"]
+    later = Now(duo.now.wall + 12, duo.now.mono + 12)
+    duo.inbox["p"].clear()
+    data = duo.packet(1, 1, secs=9)
+    from failoverd.ports import ClientDatagram
+
+    out = node.step([ClientDatagram("eth0", ADDRESS["p"], 0, 68, 0xFFFFFFFF, data, later.mono)], later, 10.5)
+    assert not [send for send in out.at_once if isinstance(send, (ClientSend, LinkSend))]
+    out = node.step([], Now(later.wall + 1, later.mono + 1), 30.0)
+    assert duo.state("p") == "communications-interrupted"
+    assert "disk-hangs" in [note.name for note in out.notes]
+
+
+def test_rule_05_a_pause_is_a_lost_link_and_a_lone_boot() -> None:
+    """After a beat gap buffered bytes are no contact, and what is granted is bounded by the last proven contact."""
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.settle()
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    assert endpoint.link is not None
+    proven, number = endpoint.record.proven, endpoint.link.number
+    duo.now = Now(duo.now.wall + 3000, duo.now.mono + 3000)
+    duo.connected = False
+    duo.nodes["p"].step([LinkDown("fo", number, "beat-gap 3000 s")], duo.now)
+    assert duo.state("p") == "communications-interrupted"
+    assert endpoint.doubt is not None
+    assert endpoint.doubt <= proven
+    assert kind(duo.dora("p", 99)) == "silence", "the bound has passed: nothing new is given"
+
+
+def test_rule_06_an_offer_reserves_its_address_in_memory_only() -> None:
+    duo = normal()
+    offer = duo.discover("p", 1, secs=9)
+    assert offer is not None
+    assert not duo.nodes["p"].table.has_row(offer.yiaddr)
+    other = duo.discover("p", 2, secs=9)
+    assert other is not None
+    assert other.yiaddr != offer.yiaddr
+    stolen = duo.say("p", duo.packet(3, 2, o50=offer.yiaddr.to_bytes(4, "big"), o54=ADDRESS["p"].to_bytes(4, "big")))
+    assert kind(stolen) == "nak"
+    duo.run(125, step_s=5)
+    again = duo.discover("p", 3, secs=9)
+    assert again is not None
+    assert again.yiaddr in (offer.yiaddr, other.yiaddr)
+
+
+def test_rule_07_below_low_water_renewals_get_the_remaining_time_without_a_write() -> None:
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.settle()
+    duo.run(100)
+    duo.inbox["p"].append(DiskState(True))
+    duo.tick()
+    writes = len([w for w in duo.disks["p"].log if w.kind is Kind.LEASE])
+    renewed = duo.renew("p", 1, ack.yiaddr)
+    assert renewed is not None
+    assert 490 <= lease_s(renewed) <= 500
+    assert kind(duo.dora("p", 2)) == "silence"
+    assert duo.noted("p", "disk-low")
+    assert len([w for w in duo.disks["p"].log if w.kind is Kind.LEASE]) == writes
+
+
+@pytest.mark.parametrize("state", ["normal", "communications-interrupted", "partner-down"])
+def test_rule_09_no_lease_ends_beyond_the_acked_potential_expiry_plus_mclt(state: str) -> None:
+    duo = normal()
+    if state != "normal":
+        duo.crash("s")
+        duo.settle()
+    if state == "partner-down":
+        duo.command("p", "partner-down")
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    assert lease_s(ack) <= 600
+    duo.hold_bytes = lambda sender, data: True
+    for _ in range(3):
+        renewed = duo.renew("p", 1, ack.yiaddr)
+        assert renewed is not None
+        lease = duo.lease("p", ack.yiaddr)
+        assert lease.ends <= max(lease.starts, lease.acked) + 600
+        duo.run(20)
+
+
+def test_rule_09_waits_use_the_largest_mclt_since_both_were_last_normal() -> None:
+    duo = normal()
+    record = duo.nodes["s"].endpoints["fo"].record
+    record.wait_mclt_s = 7200
+    duo.crash("p")
+    duo.settle()
+    assert duo.nodes["s"].endpoints["fo"].rights(duo.now).wait_mclt_s == 7200
+
+
+def test_rule_10_comparisons_across_clocks_err_to_the_safe_side() -> None:
+    lease = Lease(FIRST, BindingState.ACTIVE, acked=10_000, ends=10_000)
+    rights = Rights(True, mclt_s=600, slack_s=60)
+    assert mclt.limit(lease, rights, 5_000) == 10_000 - 60 + 600
+    assert mclt.due(lease, rights) == 10_060
+    down = Rights(True, mclt_s=600, wait_mclt_s=600, slack_s=60, partner_down_since=100)
+    assert mclt.rest_until(lease.evolve(state=BindingState.EXPIRED, horizon=10_000), down) == 10_000 + 660
+
+
+def test_rule_10_an_unsynchronised_clock_after_a_lone_boot_grants_nothing_new() -> None:
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(15)
+    duo.crash("s")
+    duo.crash("p")
+    duo.run(5)
+    duo.start("p")
+    duo.inbox["p"].append(ClockState(False))
+    duo.run(16)
+    assert duo.state("p") == "communications-interrupted"
+    assert kind(duo.dora("p", 2)) == "silence"
+    before = duo.lease("p", ack.yiaddr).ends
+    renewed = duo.renew("p", 1, ack.yiaddr)
+    assert renewed is not None
+    assert duo.lease("p", ack.yiaddr).ends == before
+
+
+def test_rule_11_a_lone_boot_grants_nothing_beyond_the_last_proven_contact_plus_mclt() -> None:
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(15)
+    proven = duo.nodes["p"].endpoints["fo"].record.proven
+    duo.crash("s")
+    duo.crash("p")
+    duo.run(200, step_s=10)
+    duo.start("p")
+    duo.run(16)
+    fresh = duo.dora("p", 50)
+    assert fresh is not None
+    assert duo.lease("p", fresh.yiaddr).ends <= proven + 600
+    duo.run(400, step_s=10)
+    assert kind(duo.dora("p", 51)) == "silence"
+    assert duo.noted("p", "lone-boot-bound")
+
+
+def test_rule_11_renewals_of_unexpired_leases_get_what_remains_and_expired_ones_are_not_revived() -> None:
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(15)
+    duo.renew("p", 1, ack.yiaddr)  # 3600 from here on
+    duo.settle()
+    ends = duo.lease("p", ack.yiaddr).ends
+    short = duo.dora("p", 2)
+    assert short is not None
+    duo.hold_bytes = lambda sender, data: True
+    duo.tick()
+    duo.crash("s")
+    duo.crash("p")
+    duo.run(1200, step_s=20)
+    duo.start("p")
+    duo.run(16)
+    renewed = duo.renew("p", 1, ack.yiaddr)
+    assert renewed is not None
+    assert duo.lease("p", ack.yiaddr).ends >= ends
+    assert kind(duo.renew("p", 2, short.yiaddr)) == "silence"
+    assert kind(duo.dora("p", 2)) == "silence"
+
+
+def test_rule_11_serve_force_or_contact_ends_the_doubt() -> None:
+    duo = normal()
+    duo.run(15)
+    duo.crash("s")
+    duo.crash("p")
+    duo.run(1200, step_s=20)
+    duo.start("p")
+    duo.run(16)
+    assert kind(duo.dora("p", 51)) == "silence"
+    assert duo.command("p", "serve-force").code == "ok"
+    assert kind(duo.dora("p", 51)) == "ack"
+    assert any(event["what"] == "serve --force" and event["who"] == "root" for event in duo.disks["p"].events)
+
+
+def test_rule_11_lone_boot_serve_is_dhcpds_way() -> None:
+    duo = normal(lone_boot="serve")
+    duo.run(15)
+    duo.crash("s")
+    duo.crash("p")
+    duo.run(1200, step_s=20)
+    duo.start("p")
+    duo.run(16)
+    assert kind(duo.dora("p", 51)) == "ack"
+
+
+def test_rule_12_partner_down_waits_mclt_beyond_every_expiry_sent_acked_or_received() -> None:
+    duo = normal()
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    duo.settle()
+    duo.run(20)
+    duo.renew("s", 1, ack.yiaddr)
+    duo.settle()
+    promised = duo.lease("p", ack.yiaddr).horizon
+    duo.release("s", 1, ack.yiaddr)
+    duo.settle()
+    freed = duo.lease("p", ack.yiaddr)
+    assert freed.horizon == promised, "a RELEASE never shortens a wait"
+    assert freed.state is BindingState.BACKUP
+    duo.crash("s")
+    duo.settle()
+    duo.command("p", "partner-down")
+    rights = duo.nodes["p"].endpoints["fo"].rights(duo.now)
+    assert refusal(duo.lease("p", ack.yiaddr), b"\0other", rights, promised + 600) == "partners-address"
+    assert refusal(duo.lease("p", ack.yiaddr), b"\0other", rights, promised + 600 + rights.slack_s + 1) == ""
+
+
+def test_rule_12_since_before_the_partners_last_message_is_refused() -> None:
+    duo = normal()
+    duo.run(15)
+    duo.crash("s")
+    duo.settle()
+    duo.run(30)
+    heard = duo.nodes["p"].endpoints["fo"].record.proven
+    assert duo.command("p", "partner-down", since=str(heard - 10)).code == "refused"
+    assert duo.command("p", "partner-down", since=str(int(duo.now.wall) + 100)).code == "refused"
+    assert duo.command("p", "partner-down", since="yesterday").code == "usage"
+    assert duo.state("p") == "communications-interrupted"
+    assert duo.command("p", "partner-down", since=str(heard + 1)).code == "ok"
+    assert duo.nodes["p"].endpoints["fo"].record.partner_down_since == heard + 1
+
+
+def test_rule_12_partner_down_from_doubt_makes_our_own_free_addresses_wait_as_well() -> None:
+    duo = normal()
+    duo.run(15)
+    duo.crash("s")
+    duo.crash("p")
+    duo.run(1200, step_s=20)
+    duo.start("p")
+    duo.run(16)
+    assert duo.command("p", "partner-down").code == "ok"
+    assert kind(duo.dora("p", 51)) == "silence"
+    duo.run(700, step_s=5)
+    assert kind(duo.dora("p", 51)) == "ack"
+
+
+def test_rule_12_a_survivor_that_was_away_for_long_asks_for_its_partner_first() -> None:
+    duo = normal()
+    duo.crash("s")
+    duo.settle()
+    duo.command("p", "partner-down")
+    duo.run(700, step_s=5)
+    duo.crash("p")
+    duo.run(300, step_s=10)
+    node = duo.start("p")
+    endpoint = node.endpoints["fo"]
+    assert duo.state("p") == "partner-down"
+    assert endpoint.doubt is not None
+    assert endpoint.rights(duo.now).partner_down_since is None
+    duo.run(5)
+    assert endpoint.rights(duo.now).partner_down_since is not None
+
+
+def test_rule_12_a_survivor_restarted_within_60_s_continues() -> None:
+    duo = normal()
+    duo.crash("s")
+    duo.settle()
+    duo.command("p", "partner-down")
+    duo.run(700, step_s=5)
+    duo.crash("p")
+    duo.run(5)
+    node = duo.start("p")
+    assert node.endpoints["fo"].doubt is None
+    assert kind(duo.dora("p", 77)) == "ack"
+
+
+def test_rule_13_only_what_the_partner_cannot_have_seen_is_recycled() -> None:
+    """A lease of our own half that was never announced is free again at its end; one that may have been announced is not."""
+    duo = normal(mclt="2m", lease="2m")
+    told = duo.dora("p", 1)
+    assert told is not None
+    duo.settle()
+    duo.cut()
+    duo.until(lambda: duo.state("p") == "communications-interrupted", 60)
+    own = duo.dora("p", 2)
+    assert own is not None
+    assert duo.lease("p", own.yiaddr).rewind is BindingState.FREE
+    duo.run(300, step_s=1)
+    assert duo.lease("p", own.yiaddr).state is BindingState.FREE
+    assert duo.lease("p", told.yiaddr).state is BindingState.EXPIRED
+
+
+def test_rule_13_may_know_is_on_disk_before_the_first_byte_of_the_bndupd() -> None:
+    duo = normal()
+    seen: list[bool] = []
+
+    def check(sender: str, data: bytes) -> bool:
+        for message in messages(data):
+            if sender == "p" and message.kind == MessageType.BNDUPD:
+                address = wire.binding(message).address
+                for (row, _), record in duo.disks["p"].rows.items():
+                    if row is Kind.LEASE and json.loads(record)["address"] == address:
+                        lease = Lease.from_json(record)
+                        seen.append(lease.rewind is BindingState(wire.binding(message).state or 0))
+        return False
+
+    duo.hold_bytes = check
+    for mac in range(5):
+        duo.dora("p", mac)
+    duo.settle()
+    assert len(seen) >= 5
+    assert all(seen)
+
+
+def test_rule_14_recover_wait_ends_mclt_after_the_last_moment_of_operation() -> None:
+    duo = normal(mclt="5m")
+    duo.run(1000, step_s=5)
+    duo.crash("s")
+    down = duo.now.wall
+    duo.settle()
+    duo.command("p", "partner-down")
+    duo.run(3)
+    duo.start("s")
+    duo.run(5)
+    assert duo.state("s") == "recover-wait", "dhcpd skips this wait when it was normal for longer than MCLT"
+    until = duo.nodes["s"].endpoints["fo"].record.recover_until
+    assert down + 300 - 11 <= until <= down + 301
+    duo.until(lambda: duo.states() == ("normal", "normal"), 320)
+    assert duo.now.wall >= until
+
+
+def test_rule_14_own_unacked_updates_go_out_before_recover_done() -> None:
+    duo = normal(mclt="5m")
+    duo.hold_bytes = lambda sender, data: sender == "s"
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    duo.crash("s")
+    duo.hold_bytes = lambda sender, data: False
+    duo.settle()
+    duo.command("p", "partner-down")
+    assert duo.lease("p", ack.yiaddr).state is not BindingState.ACTIVE
+    duo.start("s")
+    seen: list[str] = []
+    duo.until(lambda: seen.append(duo.lease("p", ack.yiaddr).state.name) or duo.state("s") == "recover-done", 320)
+    assert "ACTIVE" in seen
+
+
+def test_rule_15_after_a_lost_database_the_survivors_leases_rest() -> None:
+    duo = normal()
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    duo.run(20)
+    duo.renew("s", 1, ack.yiaddr)
+    duo.settle()
+    horizon = duo.lease("p", ack.yiaddr).horizon
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.run(3)
+    duo.start("s")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 700)
+    assert duo.noted("p", "partner-lost-its-database")
+    for name in ("p", "s"):
+        lease = duo.lease(name, ack.yiaddr)
+        if name == "p":
+            assert lease.not_before >= horizon + 600
+    duo.release("p", 1, ack.yiaddr)
+
+
+def test_rule_15_a_server_without_database_waits_mclt_from_boot() -> None:
+    duo = normal(mclt="5m")
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    duo.settle()
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.run(3)
+    boot = duo.now.wall
+    duo.start("s")
+    duo.run(5)
+    assert duo.state("s") == "recover-wait"
+    assert duo.nodes["s"].endpoints["fo"].record.recover_until >= int(boot) + 300
+
+
+def test_rule_16_two_empty_databases_reach_normal_only_when_attested() -> None:
+    duo = Duo(new_pair=False)
+    duo.run(20)
+    assert duo.states() == ("recover-wait", "recover-wait")
+    assert duo.nodes["p"].endpoints["fo"].record.recover_until - duo.now.wall > 80_000
+    used = normal()
+    assert used.command("p", "pair-init").code == "refused"
+
+
+def test_rule_17_each_partner_down_raises_the_epoch() -> None:
+    duo = normal()
+    assert duo.nodes["p"].endpoints["fo"].record.epoch == 0
+    duo.crash("s")
+    duo.settle()
+    duo.command("p", "partner-down")
+    assert duo.nodes["p"].endpoints["fo"].record.epoch == 1
+
+
+def test_rule_18_upddone_follows_when_each_lease_of_the_set_was_acked() -> None:
+    duo = Duo(window=2)
+    seen = {"p": 0, "s": 0}
+    acked = {"p": 0, "s": 0}
+    done: list[tuple[str, int]] = []
+
+    def watch(sender: str, data: bytes) -> bool:
+        for message in messages(data):
+            if message.kind == MessageType.BNDUPD:
+                seen[sender] += 1
+            elif message.kind == MessageType.BNDACK:
+                acked["s" if sender == "p" else "p"] += 1
+            elif message.kind == MessageType.UPDDONE:
+                done.append((sender, acked[sender]))
+        return False
+
+    duo.hold_bytes = watch
+    duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+    assert sorted(sender for sender, _ in done) == ["p", "s"]
+    assert all(count >= 100 for _, count in done)
+
+
+def test_rule_18_a_rejected_address_is_given_out_by_neither_until_agreed() -> None:
+    rights = Rights(True, mclt_s=600, own=BindingState.FREE)
+    lease = Lease(FIRST, BindingState.FREE, rejected=2)
+    assert refusal(lease, b"\0x", rights, 1000) == "address-disputed"
+    assert refusal(lease.evolve(rejected=16), b"\0x", rights, 1000) == ""
+
+
+def test_rule_21_a_secondary_that_does_not_know_the_primarys_state_waits_for_it() -> None:
+    duo = Duo()
+    order: list[tuple[str, str]] = []
+
+    def watch(sender: str, data: bytes) -> bool:
+        order.extend((sender, MessageType(m.kind).name) for m in messages(data))
+        return False
+
+    duo.hold_bytes = watch
+    duo.run(5)
+    states = [sender for sender, kind in order if kind == "STATE"]
+    assert states[0] == "p"
+
+
+def test_rule_22_a_request_is_never_hashed_away() -> None:
+    from failoverd.failover.hashing import bucket
+
+    duo = normal()
+    mac = next(m for m in range(1, 100) if bucket(b"\x02\x00" + m.to_bytes(4, "big")) >= 128)
+    ack = duo.dora("s", mac)
+    assert ack is not None
+    duo.settle()
+    assert kind(duo.renew("p", mac, ack.yiaddr)) == "ack", "a client of the partner's bucket renews with us"
+
+
+def test_rule_23_never_used_addresses_are_not_rows() -> None:
+    duo = normal()
+    for name in ("p", "s"):
+        rows = list(duo.nodes[name].table.rows())
+        assert len(rows) == 50
+        assert all(lease.state is BindingState.BACKUP for lease in rows), "only what was handed over is a row"
+
+
+def test_rule_24_maybe_is_on_disk_before_the_update_leaves() -> None:
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(1)
+    assert duo.updates["p"], "an UPDATE went out"
+    rows = [json.loads(r) for (k, _), r in duo.disks["p"].rows.items() if k is Kind.DDNS]
+    assert any(row["maybe"] for row in rows)
+    lease_seq = next(i for i, w in enumerate(duo.disks["p"].log) if w.kind is Kind.LEASE and w.origin is Origin.CLIENT)
+    row_seq = next(i for i, w in enumerate(duo.disks["p"].log) if w.kind is Kind.DDNS)
+    assert lease_seq < row_seq
+
+
+def test_rule_25_a_server_in_doubt_sends_no_dns_updates() -> None:
+    duo = normal()
+    duo.dora("p", 1)
+    duo.run(15)
+    duo.crash("s")
+    duo.crash("p")
+    duo.run(60, step_s=5)
+    duo.start("p")
+    duo.updates["p"].clear()
+    duo.run(40)
+    assert duo.state("p") == "communications-interrupted"
+    assert duo.updates["p"] == []
+    duo.command("p", "serve-force")
+    duo.run(3)
+    assert duo.updates["p"]
+
+
+def test_rule_26_nothing_above_option_29_is_said_on_a_plain_link() -> None:
+    duo = normal()
+    for mac in range(5):
+        duo.dora("p" if mac % 2 else "s", mac)
+    duo.run(70)
+    codes = {code for _, data in duo.wire for message in messages(data) for code, _ in message.options}
+    assert codes
+    assert max(codes) <= 29
+    assert 9 not in codes
+
+
+def test_rule_27_every_mutating_verb_is_kept_with_who_when_and_why() -> None:
+    duo = normal()
+    duo.crash("s")
+    duo.settle()
+    duo.command("p", "partner-down")
+    events = [event for event in duo.disks["p"].events if event["what"] == "partner-down"]
+    assert [(event["who"], event["why"]) for event in events] == [("root", "test")]
+    assert isinstance(events[0]["wall"], float)
+
+
+def test_expired_update_keeps_the_old_potential_expiry() -> None:
+    """failover-protocol.md 6.2: an EXPIRED BNDUPD carries the old potential expiry, possibly in the future."""
+    lease = Lease(FIRST, BindingState.ACTIVE, ends=1000, potential=2000, rewind=BindingState.ACTIVE)
+    assert reclaim.expired(lease, Rights(True, rewind=False), 1001).potential == 2000
