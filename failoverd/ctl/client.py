@@ -94,6 +94,8 @@ def _answer(status: int, text: bytes) -> object:
     try:
         answer: object = json.loads(text)
     except ValueError:
+        if status == 500:
+            raise Failure(FAILED, "failoverd failed to answer; its log says why:  journalctl -u failoverd -n 50") from None
         raise Failure(FAILED, f"the answer is no JSON (HTTP {status}): is this the socket of failoverd?") from None
     if status == 200:
         return answer

@@ -195,6 +195,8 @@ class Stub:
         (b"", client.UNREACHABLE, "failoverd ended the connection before it answered"),
         (b"SSH-2.0-OpenSSH\r\n", client.UNREACHABLE, "failoverd ended the connection before it answered"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes", client.FAILED, "is no JSON"),
+        (b"HTTP/1.1 500 Bad\r\nContent-Length: 3\r\n\r\n500", client.FAILED, "HTTP 500 without a reason"),
+        (b"HTTP/1.1 500 Bad\r\nContent-Length: 5\r\n\r\nsorry", client.FAILED, "its log says why"),
         (b"HTTP/1.1 502 Bad\r\nContent-Length: 2\r\n\r\n[]", client.FAILED, "HTTP 502 without a reason"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
