@@ -348,6 +348,7 @@ class Config(Table):
 
     _warnings: list[Problem] = PrivateAttr(default_factory=list)
     _where: dict[Path, int] = PrivateAttr(default_factory=dict)
+    _digest: str = PrivateAttr(default="")  # status asks often, and a large site takes a tenth of a second
 
     def came_from(self, where: dict[Path, int], warnings: list[Problem]) -> None:
         """Remember the lines of the file that this was read from, and what it was warned about."""
@@ -365,7 +366,9 @@ class Config(Table):
 
     def digest(self) -> str:
         """SHA-256, in hex, of what both servers of a pair must agree on; independent of formatting, order and place of defaults."""
-        return config_digest.digest(self)
+        if not self._digest:
+            self._digest = config_digest.digest(self)
+        return self._digest
 
     def levels(self, subnet: int) -> tuple[tuple[Path, Dhcp | Inner], ...]:
         """Where the options and lease times of subnets[subnet] come from, outermost first, with the path of each."""
