@@ -42,12 +42,14 @@ def config(
             f'[servers.{name}]\ninterfaces = {quoted(interfaces)}\napi = {{ socket = "{own}/api.sock" }}\n'
             f'store = {{ path = "{own}/leases.db" }}\n'
         )
-    text += f'[[relationship]]\nname = "{pair.name}"\nmclt = "{pair.mclt_s}s"\nsplit = {pair.split}\n'
+    text += f'[[relationship]]\nname = "{pair.name}"\n'
+    if "dhcp1" in ours:  # a dhcpd primary sends its own
+        text += f'mclt = "{pair.mclt_s}s"\nsplit = {pair.split}\n'
     text += f'max-response-delay = "{max(pair.max_response_delay_s, 15)}s"\nmax-unacked-updates = {pair.max_unacked}\n'
     for name, role in SERVERS.items():
         who = f'server = "{name}"' if name in ours else f'kind = "isc-dhcpd", max-unacked-updates = {pair.max_unacked}'
         text += f'{role} = {{ {who}, address = "{pair.mine(role)}", port = {pair.port} }}\n'
-    least = min(pair.lease_s, 30)
+    least = min(pair.lease_s, pair.mclt_s, 30)
     text += f'[dhcp]\nlease-time = "{pair.lease_s}s"\nmin-lease-time = "{least}s"\nmax-lease-time = "{pair.lease_s}s"\n'
     for scope in scopes:
         text += subnet(scope, pair, template if zones else "")
