@@ -70,7 +70,9 @@ class Node(House):
         }
 
     def boot(self, now: Now) -> Output:
-        """The first step: fences are set, the partner is dialled."""
+        """The first step: fences are set, the partner is dialled, a survivor takes up its partner's names again."""
+        if any(endpoint.record.state is ServerState.PARTNER_DOWN for endpoint in self.endpoints.values()):
+            self.planner.take_over(now, self.out)
         return self.step((), now)
 
     # --- one step ---------------------------------------------------------------------------------------------------------
@@ -86,8 +88,11 @@ class Node(House):
             self._inputs[type(each)](each, now)
         self.rights.clear()
         self.reclaim(now)
-        for endpoint in self.endpoints.values():
+        for name, endpoint in self.endpoints.items():
+            if name in self.left_free:
+                endpoint.free_changed(now)
             endpoint.tick(now, commit_age_s)
+        self.left_free.clear()
         self.planner.fence(any(self._fenced(e) for e in self.endpoints.values()), now, self.out)
         self.planner.due(now, self.out)
         self.table.sweep_offers(now.mono)

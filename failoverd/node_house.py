@@ -16,7 +16,7 @@ from failoverd.failover.message import ServerState
 from failoverd.failover.record import RelationshipRecord
 from failoverd.failover.updates import Updates
 from failoverd.leases import mclt, reclaim
-from failoverd.leases.lease import Lease, lease_key
+from failoverd.leases.lease import BindingState, Lease, lease_key
 from failoverd.leases.rights import ALONE, Rights
 from failoverd.leases.table import LeaseTable
 from failoverd.notes import Note
@@ -36,6 +36,7 @@ class House:
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
         self.low_disk = False
+        self.left_free: set[str] = set()
         self.interfaces: dict[str, tuple[tuple[int, int], ...]] = {}
         self.rights: dict[str, Rights] = {}
         self.endpoints: dict[str, Endpoint] = {}
@@ -72,8 +73,11 @@ class House:
             new.rewind = new.state  # told in this or a later step: the partner may know from now on (safety.md 13)
         self.table.put(new, mclt.due(new, rights))
         self.out.writes.append(Write(Kind.LEASE, lease_key(new.address), new.to_json(), origin, cause))
-        if endpoint is not None and new.owed and not new.rejected:
-            endpoint.updates.owe(new.address)
+        if endpoint is not None:
+            if new.owed and not new.rejected:
+                endpoint.updates.owe(new.address)
+            if new.state is not old.state and old.state in (BindingState.FREE, BindingState.BACKUP):
+                self.left_free.add(endpoint.terms.name)
         # A BNDACK or a note of what was told says nothing of the client: the owner of the name stays.
         spoken = (new.state, new.client, new.fqdn, new.starts) != (old.state, old.client, old.fqdn, old.starts)
         if spoken and (new.fqdn or old.fqdn):

@@ -27,7 +27,7 @@ def status(node: Node, now: Now) -> dict[str, object]:
         "version": __version__,
         "wall": now.wall,
         "started": node.started.wall,
-        "config_digest": node.config.digest,
+        "config_digest": node.config.digest(),
         "serving": all(endpoint.rights(now).serve for endpoint in node.endpoints.values()),
         "relationships": relationships,
         "pools": [_pool(node, name) for name in sorted(node.table.pools)],

@@ -21,7 +21,7 @@ ALL = ROOMS | VALUES | {"config", "compile", "node", "status", "shell", "sim", "
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "notes": frozenset(),
     "ports": frozenset({"notes"}),
-    "config": VALUES,
+    "config": VALUES | {"dhcp"},  # options by name are the DHCP room's table
     "leases": VALUES,
     "dhcp": VALUES | {"leases"},
     "failover": VALUES | {"leases"},

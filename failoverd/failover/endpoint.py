@@ -412,17 +412,23 @@ class Endpoint(Links):
         if serving or self.link is not None:
             self.persist()
 
+    def free_changed(self, now: Now) -> None:
+        """An address left FREE or BACKUP: the next balance may be due earlier (8.4)."""
+        if self.balance_at is not None and self.record.state is S.NORMAL:
+            self._schedule_balance(now)
+
     def _schedule_balance(self, now: Now) -> None:
-        wait = self.terms.min_balance_s + self.rng.random() * 4
-        due = now.mono + wait
+        wait = max(self.updates.next_balance(int(now.wall)) - now.wall, 0.0)
+        due = now.mono + wait + self.rng.random() * 4
         if self.balance_at is None or due < self.balance_at:
             self.balance_at = due
 
     def _balance_run(self, now: Now) -> None:
-        self.balance_at = now.mono + self.terms.min_balance_s + self.rng.random() * 4
+        self.balance_at = None
         if self.record.state is not S.NORMAL or self.starting or self.link is None:
             return
         short = self.updates.rebalance(now)[1]
+        self._schedule_balance(now)
         if short:
             self.send_at_once(self.link, wire.poolreq(int(now.wall), 0), now, fresh_xid=True)
             self.house.note(POOL_ASKED, now, subject=self.terms.name)

@@ -369,6 +369,30 @@ class Updates:
             self.house.note(POOL_MOVED, now, subject=self.terms.name, detail=f"{moved} addresses")
         return moved, short
 
+    def next_balance(self, now: int) -> int:
+        """When to balance next (8.4), the earliest of all pools, without the random part. Wall seconds."""
+        terms, table = self.terms, self.house.table
+
+        def end_of(address: int) -> int:
+            return table.get(address).ends
+
+        return min(
+            (
+                balance.next_run(
+                    now,
+                    state.oldest_end(BindingState.FREE, end_of),
+                    state.oldest_end(BindingState.BACKUP, end_of),
+                    primary=terms.primary,
+                    max_misbalance=terms.max_misbalance,
+                    min_balance_s=terms.min_balance_s,
+                    max_balance_s=terms.max_balance_s,
+                    last_run=self.last_balance,
+                )
+                for state in self.pools
+            ),
+            default=now + terms.max_balance_s,
+        )
+
     def _hand_over(self, state: PoolState, part: balance.Share, now: Now) -> int:
         own = BindingState.FREE if self.terms.primary else BindingState.BACKUP
         other = BindingState.BACKUP if self.terms.primary else BindingState.FREE

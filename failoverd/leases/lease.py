@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build an encoder each time
+
 NEVER = 0x7FFFFFFF  # ISC's "never expires" (failover-protocol.md 3.1, option 13)
 FLAG_RESERVED = 0x0001
 FLAG_BOOTP = 0x0002
@@ -97,7 +99,7 @@ class Lease:
             out["hostname"] = self.hostname
         if self.fqdn:
             out["fqdn"] = self.fqdn
-        return json.dumps(out, separators=(",", ":"))
+        return _encode(out)
 
     @classmethod
     def from_json(cls, text: str) -> Lease:

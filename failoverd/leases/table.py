@@ -50,6 +50,13 @@ class PoolState:
             n += self.pool.size - sum(self.counts)
         return n
 
+    def oldest_end(self, state: BindingState, end_of: Callable[[int], int]) -> int | None:
+        """The end of the address that has been FREE or BACKUP for longest (0: never used), None when there is none."""
+        if state is BindingState.FREE and self.count(state) > len(self.free):
+            return 0
+        queue = self.free if state is BindingState.FREE else self.backup
+        return next((end_of(address) for address in queue), None)
+
     def next_virgin(self, taken: Callable[[int], bool]) -> int | None:
         """The next never-used address that is not taken; the cursor passes taken ones for good, O(1) amortised."""
         while self.returned:
