@@ -164,7 +164,7 @@ class Outbox:
         if answer.rcode in MALFORMED:
             self._malformed(flight, answer, now, out)
             return
-        if lane.accepts(now.wall, now.mono):
+        if lane.accepts(now.wall):
             out.notes.append(Note(reasons.RELEASED, now.wall, subject=lane.zone, detail=lane.target))
         self._follow(flight, answer, now, out)
 
@@ -191,8 +191,8 @@ class Outbox:
         row, lane = flight.row, flight.lane
         before = self.shelf.refused.get(row.key)
         if answer.rcode == "REFUSED":
-            self.shelf.refused[row.key] = now.mono
-            if before is not None and lane.ok_mono > before:
+            self.shelf.refused[row.key] = lane.taken
+            if before is not None and lane.taken > before:
                 out.notes.append(Note(reasons.REFUSED_NAME, now.wall, subject=row.name, detail=answer.detail))
                 self._settle_down(flight, State.HELD, "the master refuses this name", now, out)
                 return

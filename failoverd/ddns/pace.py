@@ -71,7 +71,7 @@ class Server:
 @dataclass(slots=True)
 class Lane:
     """One zone of one target: its due rows, and whether it is held. `pending`: keys of rows with work to do, oldest first.
-    `refused`: rows that were refused since the zone last took anything."""
+    `refused`: rows that were refused since the zone last took anything; `taken`: how many messages it took."""
 
     target: str
     zone: str
@@ -86,7 +86,7 @@ class Lane:
     alerted_mono: float = -1.0
     refused: set[bytes] = field(default_factory=set)
     ok_wall: float = 0.0
-    ok_mono: float = -1.0
+    taken: int = 0
 
     def push(self, mono: float, serial: int, key: bytes) -> None:
         """A row is due at `mono`; ties go by `serial`."""
@@ -125,11 +125,12 @@ class Lane:
             self.alerted_mono = mono
         return loud
 
-    def accepts(self, wall: float, mono: float) -> bool:
+    def accepts(self, wall: float) -> bool:
         """The zone took a message. True when a hold ends by it."""
         ends = bool(self.reason)
         self.reason = self.detail = ""
         self.tries = 0
         self.refused.clear()
-        self.ok_wall, self.ok_mono = wall, mono
+        self.ok_wall = wall
+        self.taken += 1
         return ends

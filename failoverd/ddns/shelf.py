@@ -22,8 +22,8 @@ UNSETTLED = frozenset({State.CONFLICT, State.BLOCKED, State.HELD, State.DEAD})
 
 
 class Shelf:
-    """`rows` by key; `lanes`: one for each zone of each target; `busy`: keys with a message out; `refused`: monotonic time at which
-    the master last refused a row."""
+    """`rows` by key; `lanes`: one for each zone of each target; `busy`: keys with a message out; `refused`: how many messages
+    the zone had taken when it last refused a row."""
 
     def __init__(self, plan: DnsPlan, stored: list[str]) -> None:
         self._plan = plan
@@ -32,7 +32,7 @@ class Shelf:
         self.lanes: dict[tuple[str, str], Lane] = {}
         self.servers: dict[str, Server] = {}
         self.busy: set[bytes] = set()
-        self.refused: dict[bytes, float] = {}
+        self.refused: dict[bytes, int] = {}
         for zone in plan.zones:
             name = ",".join(f"{host}:{port}" for host, port in zone.primaries)
             server = self.servers.setdefault(name, Server(name))
