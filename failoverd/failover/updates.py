@@ -177,6 +177,7 @@ class Updates:
             lease = self.house.table.get(address)
             if lease.rewind is not lease.state and self.house.table.has_row(address):
                 lease = self.house.change(lease, lease.evolve(rewind=lease.state), Origin.PARTNER, "told", now)
+            self.queue.pop(address, None)  # a change owes the address anew, and it is just about to fly
             xid = link.next_xid()
             self.flights[xid] = Flight(address, lease.state, lease.ends, lease.potential, lease.cltt, lease.generation)
             self.in_flight[address] = xid
