@@ -1,0 +1,288 @@
+"""The judges of a run. They read the trace and nothing else (design.md 1.7); each returns what is wrong, in words, empty when nothing is.
+
+(a) no address is held by two clients at one time, as the clients see it, unless an operator wrongly declared partner-down;
+(b) no DHCPACK promises what is not on disk; (c) no lease goes beyond max(now, potential expiry acked by or received from the partner)
++ MCLT, as derived from the messages; (e) after the faults both reach normal, agree on every lease and owe nothing; (i) a boot restores
+exactly what was committed; (n) the zones say what the leases want.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from failoverd.dhcp.message import MessageType as Dhcp
+from failoverd.failover import message as wire
+from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError
+from failoverd.sim.trace import (
+    Answered,
+    Booted,
+    Committed,
+    Declared,
+    Event,
+    Final,
+    GaveUp,
+    Heard,
+    Held,
+    Moved,
+    Quiet,
+    Sent,
+    Started,
+    Zones,
+)
+
+ACTIVE = 2
+ACK_AGE_S = 6.0  # an ACK leaves at most this long after the step that made it (safety.md 5), and a second
+
+
+class Violation(NamedTuple):
+    """What is wrong. `t`: when it shows."""
+
+    check: str
+    t: float
+    text: str
+
+
+def _dotted(address: int) -> str:
+    return ".".join(str(octet) for octet in address.to_bytes(4, "big"))
+
+
+# --- (a) ---------------------------------------------------------------------------------------------------------------
+
+
+class Claim(NamedTuple):
+    """A client believes that an address is its own until `until`."""
+
+    client: str
+    since: float
+    until: float
+
+
+def two_holders(events: list[Event]) -> Iterator[Violation]:
+    """(a) No two clients hold one address at one time."""
+    if any(isinstance(event, Declared) and event.wrongly for event in events):
+        return
+    claims: dict[int, dict[str, Claim]] = {}
+    for event in events:
+        if isinstance(event, GaveUp):
+            claims.get(event.address, {}).pop(event.client, None)
+        elif isinstance(event, Held):
+            held = claims.setdefault(event.address, {})
+            for other in list(held.values()):
+                if other.until <= event.t:
+                    del held[other.client]
+                elif other.client != event.client:
+                    text = (
+                        f"{_dotted(event.address)} was taken by {event.client} until {event.until:.1f}, while {other.client} holds it"
+                        f" since {other.since:.1f} until {other.until:.1f}"
+                    )
+                    yield Violation("a", event.t, text)
+            since = held[event.client].since if event.client in held else event.t
+            held[event.client] = Claim(event.client, since, event.until)
+
+
+# --- (b) and (i) ---------------------------------------------------------------------------------------------------------
+
+
+class Disks:
+    """What is durable on each server, followed through the trace; with the commits of the last seconds."""
+
+    def __init__(self) -> None:
+        """Empty disks."""
+        self.rows: dict[str, dict[int, str]] = {}
+        self.recent: dict[tuple[str, int], list[tuple[float, str]]] = {}
+
+    def committed(self, event: Committed) -> None:
+        """A transaction."""
+        rows = self.rows.setdefault(event.server, {})
+        for address, record in event.leases:
+            if record is None:
+                rows.pop(address, None)
+                continue
+            rows[address] = record
+            recent = self.recent.setdefault((event.server, address), [])
+            recent.append((event.t, record))
+            while recent[0][0] < event.t - ACK_AGE_S:
+                recent.pop(0)
+
+    def promises(self, server: str, address: int, t: float) -> list[dict[str, object]]:
+        """What the disk says of an address, or said within the last seconds."""
+        newest = self.rows.get(server, {}).get(address)
+        records = [record for when, record in self.recent.get((server, address), []) if when >= t - ACK_AGE_S]
+        return [json.loads(record) for record in {newest, *records} if record is not None]
+
+
+def not_on_disk(events: list[Event]) -> Iterator[Violation]:
+    """(b) Every DHCPACK of a lease that leaves a server is on its disk."""
+    disks = Disks()
+    for event in events:
+        if isinstance(event, Committed):
+            disks.committed(event)
+        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
+            ends = int(event.wall) + event.lease_s
+            for record in disks.promises(event.server, event.address, event.t):
+                durable_end = record.get("ends", 0)
+                assert isinstance(durable_end, int)
+                if record["state"] == ACTIVE and record.get("hw") == event.client.hex() and durable_end >= ends:
+                    break
+            else:
+                what = f"{_dotted(event.address)} until {ends} to {event.client.hex()}"
+                text = f"{event.server} acknowledged {what}, and its disk does not say so"
+                yield Violation("b", event.t, text)
+
+
+def boot_differs(events: list[Event]) -> Iterator[Violation]:
+    """(i) The table after a boot is what was committed, record for record."""
+    disks = Disks()
+    for event in events:
+        if isinstance(event, Committed):
+            disks.committed(event)
+        elif isinstance(event, Booted):
+            want = disks.rows.get(event.server, {})
+            got = dict(event.leases)
+            for address in sorted(set(want) | set(got)):
+                if address not in want or address not in got or json.loads(want[address]) != json.loads(got[address]):
+                    text = f"{event.server} booted with {_dotted(address)} as {got.get(address)}, committed was {want.get(address)}"
+                    yield Violation("i", event.t, text)
+
+
+# --- (c) ---------------------------------------------------------------------------------------------------------------
+
+
+class Knowledge:
+    """What each server may count on: the potential expiry that its partner acked or sent, by address; from the messages alone."""
+
+    def __init__(self) -> None:
+        """Nothing said yet."""
+        self.known: dict[tuple[str, int], int] = {}
+        self._framers: dict[tuple[str, int, str], Framer] = {}
+        self._told: dict[tuple[str, int, int], tuple[int, int]] = {}  # (server, wire, xid) of its BNDUPD -> address, potential
+        self._heard: dict[tuple[str, int, int], tuple[int, int]] = {}  # the same for a BNDUPD that it received
+
+    def read(self, event: Sent | Heard) -> None:
+        """Bytes on a link."""
+        key = (event.server, event.wire, type(event).__name__)
+        framer = self._framers.setdefault(key, Framer())
+        with suppress(PartnerError):
+            for message in framer.feed(event.data):
+                if isinstance(event, Sent):
+                    self._sent(event.server, event.wire, message)
+                else:
+                    self._received(event.server, event.wire, message)
+
+    def _sent(self, server: str, link: int, message: Message) -> None:
+        if message.kind == MessageType.BNDUPD:
+            binding = wire.binding(message)
+            if binding.address is not None:
+                self._told[server, link, message.xid] = (binding.address, binding.potential or 0)
+        elif message.kind == MessageType.BNDACK and message.raw(OptionCode.REJECT_REASON) is None:
+            heard = self._heard.pop((server, link, message.xid), None)
+            if heard is not None:
+                self.known[server, heard[0]] = heard[1]
+
+    def _received(self, server: str, link: int, message: Message) -> None:
+        if message.kind == MessageType.BNDUPD:
+            binding = wire.binding(message)
+            if binding.address is not None:
+                self._heard[server, link, message.xid] = (binding.address, binding.potential or 0)
+        elif message.kind == MessageType.BNDACK and message.raw(OptionCode.REJECT_REASON) is None:
+            told = self._told.pop((server, link, message.xid), None)
+            if told is not None:
+                self.known[server, told[0]] = told[1]
+
+
+def beyond_mclt(events: list[Event]) -> Iterator[Violation]:
+    """(c) No promise beyond max(now, what the partner knows) + MCLT (safety.md 9). A BNDUPD that was stepped counts from then: its
+    BNDACK leaves after the commit, the ACK of the same step may leave before it."""
+    mclt_s = 0
+    knowledge = Knowledge()
+    ends: dict[tuple[str, int, bytes], int] = {}
+    for event in events:
+        if isinstance(event, Started):
+            mclt_s = event.mclt_s
+        elif isinstance(event, Sent | Heard):
+            knowledge.read(event)
+        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
+            key = (event.server, event.address, event.client)
+            end = int(event.wall) + event.lease_s
+            known = knowledge.known.get((event.server, event.address), 0)
+            if end > max(int(event.wall), known, ends.get(key, 0) - mclt_s) + mclt_s:
+                text = (
+                    f"{event.server} promised {_dotted(event.address)} until {end}, {end - int(event.wall)} s from now; MCLT is {mclt_s} s"
+                    f" and the partner knows {known}"
+                )
+                yield Violation("c", event.t, text)
+            ends[key] = end
+
+
+# --- (e) and (n) ---------------------------------------------------------------------------------------------------------
+
+
+def never_quiet(events: list[Event]) -> Iterator[Violation]:
+    """(e) After the faults: normal on both within the bound, and at the end one view of every lease."""
+    quiet = next((event for event in events if isinstance(event, Quiet)), None)
+    finals = [event for event in events if isinstance(event, Final)]
+    if quiet is None or len(finals) != 2:
+        yield Violation("e", events[-1].t, "the run did not come to its quiet end")
+        return
+    states: dict[str, str] = {}
+    normal_at: float | None = None
+    for event in events:
+        if isinstance(event, Moved):
+            states[event.server] = event.state
+            both = len(states) == 2 and set(states.values()) == {"normal"}
+            normal_at = (event.t if normal_at is None else normal_at) if both else None
+    if normal_at is None:
+        yield Violation("e", finals[0].t, f"not normal at the end: {states}")
+        return
+    if normal_at > quiet.t + quiet.bound_s:
+        yield Violation(
+            "e", normal_at, f"normal on both only {normal_at - quiet.t:.0f} s after the faults, {quiet.bound_s:.0f} s are allowed"
+        )
+    one, other = finals
+    for final in finals:
+        if final.owed or any(lease[4] for lease in final.leases):
+            rows = [_dotted(lease[0]) for lease in final.leases if lease[4]]
+            yield Violation("e", final.t, f"{final.server} still owes {final.owed} updates at the end: {' '.join(rows[:5])}")
+    yield from _differences(one, other)
+
+
+def _differences(one: Final, other: Final) -> Iterator[Violation]:
+    left = {lease[0]: lease for lease in one.leases}
+    right = {lease[0]: lease for lease in other.leases}
+    for address in sorted(set(left) | set(right)):
+        a, b = left.get(address), right.get(address)
+        state_a, state_b = a[1] if a else 1, b[1] if b else 1
+        same = state_a == state_b and (state_a != ACTIVE or (a is not None and b is not None and a[2:4] == b[2:4]))
+        if not same:
+            yield Violation("e", one.t, f"{_dotted(address)} is {a} on {one.server} and {b} on {other.server}")
+
+
+def zones_differ(events: list[Event]) -> Iterator[Violation]:
+    """(n) Each ACTIVE lease that wants a name has it, and no client's address stands in the zone without a lease."""
+    for event in events:
+        if not isinstance(event, Zones):
+            continue
+        have = {(name, value) for name, rtype, value in event.records if rtype == "A"}
+        want = {(name.lower(), _dotted(address)) for name, address in event.wanted}
+        for name, address in sorted(want - have):
+            yield Violation("n", event.t, f"{name} should have {address}, the zone has {sorted(v for n, v in have if n == name)}")
+        for name, address in sorted(have - want):
+            yield Violation("n", event.t, f"{name} has {address} in the zone, and no lease wants that")
+
+
+CHECKS: tuple[Callable[[list[Event]], Iterator[Violation]], ...] = (
+    two_holders,
+    not_on_disk,
+    boot_differs,
+    beyond_mclt,
+    never_quiet,
+    zones_differ,
+)
+
+
+def judge(events: list[Event]) -> list[Violation]:
+    """Everything that is wrong with a run, in order of time."""
+    return sorted((violation for check in CHECKS for violation in check(events)), key=lambda violation: violation.t)

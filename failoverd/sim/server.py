@@ -1,0 +1,342 @@
+"""One server of the simulator: a Node with the shell's manners (safety.md 1 to 5), a disk, two clocks, and every way to fall.
+
+The beats are the shell's (design.md 1.4): inputs are drained and stepped, one commit is on its way at most, what waits for a commit
+leaves after it and after all before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from failoverd.config import Config
+from failoverd.dhcp.message import decode
+from failoverd.leases.lease import Lease
+from failoverd.node import Node
+from failoverd.ports import (
+    ClientDatagram,
+    ClientSend,
+    ClockState,
+    Command,
+    ConnectFailed,
+    DnsAnswer,
+    DnsQuery,
+    DnsUpdate,
+    Input,
+    InterfaceAddresses,
+    Kind,
+    LinkBytes,
+    LinkClose,
+    LinkConnect,
+    LinkDown,
+    LinkSend,
+    LinkUp,
+    Now,
+    Output,
+    Reply,
+    Send,
+    Write,
+)
+from failoverd.sim.disk import Disk
+from failoverd.sim.network import Tcp
+from failoverd.sim.trace import Answered, Booted, Committed, Crashed, Final, Heard, Moved, Sent
+from failoverd.sim.world import Clock, World
+
+RELATIONSHIP = "pair"
+BEAT_S = 0.0005  # from an input to its step
+OLD_S = 5.0  # safety.md 5
+LEAST_DELAY_S = 0.001
+
+
+@dataclass(slots=True)
+class Batch:
+    """The writes of one commit and the sends behind it; with each send the wall clock of its step."""
+
+    writes: list[Write] = field(default_factory=list)
+    sends: list[tuple[Send, float]] = field(default_factory=list)
+    wall: float = 0.0
+
+
+class Server:
+    """One server. `to_client` and `to_master` carry what leaves; the partner is reached through `tcp`."""
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        address: int,
+        config: Config,
+        skew_s: float,
+        tcp: Tcp,
+        to_client: Callable[[Server, ClientSend], None],
+        to_master: Callable[[Server, DnsUpdate | DnsQuery], None],
+    ) -> None:
+        """Switched on, not started."""
+        self.world, self.name, self.address, self.config, self.tcp = world, name, address, config, tcp
+        self.to_client, self.to_master = to_client, to_master
+        self.clock = Clock(world, skew_s)
+        self.disk = Disk()
+        self.rng = world.random(f"server {name}")
+        self.partner: Server | None = None
+        self.node: Node | None = None
+        self.up, self.powered, self.paused = False, True, False
+        self.boots = 0  # what was planned for an earlier life is void
+        self.replies: list[Reply] = []
+        self._inputs: list[Input] = []
+        self._next = Batch()
+        self._flying: Batch | None = None
+        self._since_mono = 0.0
+        self._last = Now(0.0, 0.0)
+        self._delay_s = 15.0
+        self._beats = False
+        self._timer_t = 0.0
+        self._state = ""
+        self._away = False  # this process stood still: only that makes a gap here, where nothing ticks in between
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Start the process on what the disk holds."""
+        if self.up:
+            return
+        self.up = self.powered = True
+        self.boots += 1
+        self._inputs, self._next, self._flying = [], Batch(), None
+        self._beats = self.paused = self._away = False
+        self._timer_t = 0.0
+        self._last = now = self.clock.read()
+        self.node = Node(self.config, self.name, self.disk.stored(), now, self.rng)
+        self._delay_s = float(self.node.endpoints[RELATIONSHIP].terms.max_response_delay_s)
+        rows = sorted((lease.address, lease.to_json()) for lease in self.node.table.rows())
+        self.world.trace.add(Booted(self.world.t, self.name, tuple(rows)))
+        self._take(self.node.boot(now), now)
+        self.deliver(InterfaceAddresses("eth0", ((self.address, 24),)), ClockState(True))
+        self._look_at_state()
+        self.tcp.stir()
+
+    def crash(self, why: str, *, power: bool = False) -> None:
+        """The process, or with `power` the host, is gone. A commit in flight may or may not have reached the disk."""
+        if not self.up:
+            return
+        if self._flying is not None and self.rng.random() < 0.5:
+            self._durable(self._flying)
+        self.up, self.powered, self.node = False, not power, None
+        self.world.trace.add(Crashed(self.world.t, self.name, why))
+        self.tcp.died(self, power=power)
+
+    def pause(self, length_s: float) -> None:
+        """The process stands still: nothing is read, nothing leaves."""
+        if not self.up or self.paused:
+            return
+        self.paused = True
+        self._last = self.clock.read()
+        life = self.boots
+        self.world.after(length_s, lambda: self._resume(life))
+
+    def _resume(self, life: int) -> None:
+        if self.up and self.boots == life:
+            self.paused = False
+            self._away = True
+            self._wake()
+
+    def command(self, verb: str, args: Mapping[str, str]) -> None:
+        """An operator types something; the answer is in `replies`."""
+        self.deliver(Command(len(self.replies) + 1, verb, args, "operator", "the plan"))
+
+    def final(self) -> Final:
+        """What this server thinks at the end."""
+        assert self.node is not None
+        endpoint = self.node.endpoints[RELATIONSHIP]
+        rows = sorted(self.node.table.rows(), key=lambda lease: lease.address)
+        leases = tuple((lease.address, int(lease.state), lease.client, lease.ends, lease.owed) for lease in rows)
+        state, partner = endpoint.state.words, endpoint.record.partner_state.words
+        return Final(self.world.t, self.name, state, partner, endpoint.updates.owed, leases)
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def deliver(self, *inputs: Input) -> None:
+        """Queue inputs for the next beat."""
+        if self.up:
+            self._inputs.extend(inputs)
+            self._wake()
+
+    def datagram(self, src_ip: int, src_port: int, dst_ip: int, data: bytes) -> None:
+        """One from a client or a relay."""
+        if self.up:
+            mono = self.clock.read().mono
+            self.deliver(ClientDatagram("eth0", self.address, src_ip, src_port, dst_ip, data, mono))
+
+    def link_up(self, wire: int, outgoing: bool) -> None:
+        """A connection is established."""
+        self.deliver(LinkUp(RELATIONSHIP, wire, outgoing))
+
+    def link_bytes(self, wire: int, data: bytes) -> None:
+        """Bytes of the partner."""
+        self.deliver(LinkBytes(RELATIONSHIP, wire, data))
+
+    def link_down(self, wire: int, reason: str) -> None:
+        """A connection ended."""
+        self.deliver(LinkDown(RELATIONSHIP, wire, reason))
+
+    def connect_failed(self, reason: str) -> None:
+        """Nobody answered."""
+        self.deliver(ConnectFailed(RELATIONSHIP, reason))
+
+    # --- beats --------------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if not self._beats and not self.paused:
+            self._beats = True
+            life = self.boots
+            self.world.after(BEAT_S, lambda: self._beat(life))
+
+    def _beat(self, life: int) -> None:
+        if life != self.boots or not self.up:
+            return
+        self._beats = False
+        if self.paused:
+            return
+        node = self.node
+        assert node is not None
+        now = self.clock.read()
+        self._look_at_clock(now)
+        inputs, self._inputs = self._inputs, []
+        fresh = [i for i in inputs if not (isinstance(i, ClientDatagram) and now.mono - i.mono > OLD_S)]
+        for each in fresh:
+            if isinstance(each, LinkBytes):
+                self.world.trace.add(Heard(self.world.t, self.name, each.link, each.data))
+        if fresh or node.deadline(now) <= now.mono:
+            age = now.mono - self._since_mono if self._flying is not None else 0.0
+            self._take(node.step(fresh, now, age), now)
+            self._look_at_state()
+        self._arm(now)
+
+    def _arm(self, now: Now) -> None:
+        if self.node is None:
+            return
+        t = max(self.clock.true_time(self.node.deadline(now)), self.world.t + LEAST_DELAY_S)
+        if self.world.t < self._timer_t <= t:
+            return
+        self._timer_t = t
+        life = self.boots
+        self.world.at(t, lambda: self._due(life, t))
+
+    def _due(self, life: int, t: float) -> None:
+        if life == self.boots and self._timer_t == t:
+            self._timer_t = 0.0
+            self._wake()
+
+    def _look_at_clock(self, now: Now) -> None:
+        """safety.md 5: a gap between beats is a lost link, told before anything buffered is stepped."""
+        last, self._last = self._last, now
+        away, self._away = self._away, False
+        if not away or now.mono - last.mono <= self._delay_s:
+            return
+        self._cut(f"beat-gap: {now.mono - last.mono:.1f} s")
+        self._inputs = [i for i in self._inputs if not isinstance(i, ClientDatagram)]
+        for batch in filter(None, (self._flying, self._next)):
+            held = [send for send, _ in batch.sends if isinstance(send, DnsUpdate)]
+            batch.sends = [pair for pair in batch.sends if not isinstance(pair[0], DnsUpdate)]
+            self._inputs += [DnsAnswer(send.ident, "TIMEOUT", "", "not sent: this process was away") for send in held]
+
+    def _cut(self, reason: str) -> None:
+        """Drop every link, forget its unread bytes, tell the node."""
+        wires = [wire for wire, sides in self.tcp.wires.items() for side in sides if side.sender is self and side.open]
+        for wire in wires:
+            self.tcp.abort(self, wire)
+        kept: list[Input] = [item for item in self._inputs if not isinstance(item, LinkBytes)]
+        self._inputs = kept + [LinkDown(RELATIONSHIP, wire, reason) for wire in wires or [0]]
+
+    # --- commits ------------------------------------------------------------------------------------------------------
+
+    def _take(self, output: Output, now: Now) -> None:
+        self._send([(send, now.wall) for send in output.at_once])
+        after = [(send, now.wall) for send in output.after_commit]
+        if output.writes:
+            self._next.writes += output.writes
+            self._next.sends += after
+            self._next.wall = now.wall
+            if self._flying is None:
+                self._commit()
+        elif self._next.writes:
+            self._next.sends += after
+        elif self._flying is not None:
+            self._flying.sends += after
+        else:
+            self._send(after)
+
+    def _commit(self) -> None:
+        self._flying, self._next = self._next, Batch()
+        self._since_mono = self.clock.read().mono
+        life = self.boots
+        self.world.after(self.disk.delay_s * (0.5 + self.rng.random()), lambda: self._committed(life))
+        if self.disk.delay_s > 1.0:
+            self.world.after(1.0, lambda: self._watch(life))
+
+    def _watch(self, life: int) -> None:
+        """A disk that hangs for max-response-delay must look like a dead server (safety.md 4)."""
+        if life != self.boots or not self.up or self._flying is None:
+            return
+        age = self.clock.read().mono - self._since_mono
+        if self._delay_s <= age < self._delay_s + 1.0:
+            self._cut(f"beat-gap: a commit has been in flight for {age:.1f} s")
+            self._wake()
+        self.world.after(1.0, lambda: self._watch(life))
+
+    def _committed(self, life: int) -> None:
+        if life != self.boots or not self.up or self._flying is None:
+            return
+        if self.paused:  # the disk has done it, the process sees it later
+            self.world.after(1.0, lambda: self._committed(life))
+            return
+        if self.disk.failing:
+            self.disk.failing = False
+            self.crash("a commit failed")  # safety.md 3: at once, nothing is sent
+            return
+        batch, self._flying = self._flying, None
+        self._durable(batch)
+        self._send(batch.sends)
+        if self._next.writes:
+            self._commit()
+
+    def _durable(self, batch: Batch) -> None:
+        self.disk.commit(batch.writes, batch.wall)
+        leases = tuple((int.from_bytes(w.key[1:], "big"), w.record) for w in batch.writes if w.kind is Kind.LEASE)
+        self.world.trace.add(Committed(self.world.t, self.name, leases))
+
+    # --- what goes out ------------------------------------------------------------------------------------------------
+
+    def _send(self, sends: Sequence[tuple[Send, float]]) -> None:
+        assert self.partner is not None
+        mono = self.clock.read().mono
+        for send, wall in sends:
+            if isinstance(send, ClientSend):
+                if not send.mono or mono - send.mono <= OLD_S:
+                    packet = decode(send.data)
+                    lease_s = packet.address(51)
+                    answer = Answered(self.world.t, self.name, wall, packet.message_type, packet.hw, packet.yiaddr, lease_s)
+                    self.world.trace.add(answer)
+                    self.to_client(self, send)
+            elif isinstance(send, LinkSend):
+                self.world.trace.add(Sent(self.world.t, self.name, send.link, send.data))
+                self.tcp.send(self, send.link, send.data)
+            elif isinstance(send, LinkConnect):
+                self.tcp.connect(self, self.partner)
+            elif isinstance(send, LinkClose):
+                self.tcp.close(self, send.link, send.reason)
+            elif isinstance(send, DnsUpdate | DnsQuery):
+                self.to_master(self, send)
+            else:
+                self.replies.append(send)
+
+    def _look_at_state(self) -> None:
+        assert self.node is not None
+        words = self.node.endpoints[RELATIONSHIP].state.words
+        if words != self._state:
+            self._state = words
+            self.world.trace.add(Moved(self.world.t, self.name, words))
+
+    def active(self) -> list[Lease]:
+        """The leases that are ACTIVE here now."""
+        assert self.node is not None
+        return [lease for lease in self.node.table.rows() if lease.state == 2]

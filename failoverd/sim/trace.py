@@ -1,0 +1,172 @@
+"""What happened in a run, in order: all that the checks may read. `t` is true time in seconds since the start of the run."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import NamedTuple
+
+
+class Started(NamedTuple):
+    """The run begins. `clocks`: server -> how far its wall clock is ahead of `EPOCH + t`."""
+
+    t: float
+    seed: str
+    mclt_s: int
+    clocks: tuple[tuple[str, float], ...]
+
+
+class Booted(NamedTuple):
+    """A server started. `leases`: its table, (address, record)."""
+
+    t: float
+    server: str
+    leases: tuple[tuple[int, str], ...]
+
+
+class Crashed(NamedTuple):
+    t: float
+    server: str
+    why: str
+
+
+class Committed(NamedTuple):
+    """A transaction became durable. `leases`: (address, record), None for a deleted row."""
+
+    t: float
+    server: str
+    leases: tuple[tuple[int, str | None], ...]
+
+
+class Answered(NamedTuple):
+    """A reply left a server. `wall`: its clock in the step that made the reply; `kind`: option 53; `client`: htype + chaddr."""
+
+    t: float
+    server: str
+    wall: float
+    kind: int
+    client: bytes
+    address: int
+    lease_s: int
+
+
+class Sent(NamedTuple):
+    """Bytes left a server on a link to the partner. `wire`: the connection, the same on both sides."""
+
+    t: float
+    server: str
+    wire: int
+    data: bytes
+
+
+class Heard(NamedTuple):
+    """Bytes of the partner were stepped."""
+
+    t: float
+    server: str
+    wire: int
+    data: bytes
+
+
+class Held(NamedTuple):
+    """A client took an address, as it sees it, until `until` (true time)."""
+
+    t: float
+    client: str
+    address: int
+    until: float
+
+
+class GaveUp(NamedTuple):
+    """A client no longer uses the address before its end: release, decline, DHCPNAK."""
+
+    t: float
+    client: str
+    address: int
+    why: str
+
+
+class Declared(NamedTuple):
+    """An operator declared partner-down. `wrongly`: the partner was running."""
+
+    t: float
+    server: str
+    wrongly: bool
+
+
+class Moved(NamedTuple):
+    """A server's state as it acts, when it changed."""
+
+    t: float
+    server: str
+    state: str
+
+
+class Fault(NamedTuple):
+    t: float
+    what: str
+    on: str
+
+
+class Quiet(NamedTuple):
+    """All faults are over: links whole, servers up. `bound_s`: how long they may need."""
+
+    t: float
+    bound_s: float
+
+
+class Final(NamedTuple):
+    """The end of the run, clients silent for a while. `leases`: (address, state, client, ends, owed), never-used ones left out."""
+
+    t: float
+    server: str
+    state: str
+    partner_state: str
+    owed: int
+    leases: tuple[tuple[int, int, bytes, int, bool], ...]
+
+
+class Zones(NamedTuple):
+    """The zones at the end: (name, type, value), and the names that the servers' ACTIVE leases want: (name, address)."""
+
+    t: float
+    records: tuple[tuple[str, str, str], ...]
+    wanted: tuple[tuple[str, int], ...]
+
+
+Event = (
+    Started
+    | Booted
+    | Crashed
+    | Committed
+    | Answered
+    | Sent
+    | Heard
+    | Held
+    | GaveUp
+    | Declared
+    | Moved
+    | Fault
+    | Quiet
+    | Final
+    | Zones
+)
+
+
+class Trace:
+    """All events of one run."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.events: list[Event] = []
+
+    def add(self, event: Event) -> None:
+        """One more."""
+        self.events.append(event)
+
+    def digest(self) -> str:
+        """Equal digests: equal runs, octet for octet."""
+        sums = sha256()
+        for event in self.events:
+            sums.update(type(event).__name__.encode())
+            sums.update(repr(tuple(event)).encode())
+        return sums.hexdigest()[:16]
