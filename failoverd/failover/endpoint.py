@@ -73,6 +73,9 @@ class Endpoint(Links):
         record.wait_mclt_s = max(record.wait_mclt_s, record.mclt_s)
         if record.hba and not terms.primary:
             self.updates.hba = bytes.fromhex(record.hba)
+        if boot.restored and record.state is not S.RECOVER:
+            record.state, record.since = S.RECOVER, int(now.wall)  # safety.md 15: the partner plays back what was lost
+            self.starting = True
         self._enter_doubt_at_boot(now)
 
     def _enter_doubt_at_boot(self, now: Now) -> None:
@@ -453,11 +456,13 @@ class Endpoint(Links):
 
     def partner_down(self, since: int, now: Now, why: str, who: str) -> None:
         """Declare the partner down (safety.md 12). The caller has checked that there is no contact. `since`: 0, or when the partner
-        was certainly dead. Declared in doubt whose bound has passed, every address that is not ACTIVE waits."""
+        was certainly dead. Declared in doubt whose bound has passed, or without the leases of before
+        (safety.md 15, 16), every address that is not ACTIVE waits."""
         past_bound = self.doubt is not None and self.doubt + self.record.mclt_s <= now.wall
+        unknown = self.boot.restored or (self.record.virgin_database and not self.record.new_pair)
         self.doubt = None
         self.move(S.PARTNER_DOWN, why, now, who, Origin.OPERATOR)
-        self.record.wait_all = past_bound
+        self.record.wait_all = past_bound or unknown
         if since:
             self.record.partner_down_since = since
         self.persist()

@@ -16,7 +16,7 @@ from failoverd.leases import mclt, reclaim
 from failoverd.leases.allocate import refusal
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.rights import Rights
-from failoverd.ports import ClientSend, ClockState, DiskState, Kind, LinkDown, LinkSend, Now, Origin
+from failoverd.ports import ClientSend, ClockState, DiskState, Kind, LinkDown, LinkSend, Now, Origin, Stored
 from tests.pair.duo import ADDRESS, Duo, kind, lease_s, normal
 
 FIRST = 0x0A000064
@@ -623,3 +623,33 @@ def test_expired_update_keeps_the_old_potential_expiry() -> None:
     """failover-protocol.md 6.2: an EXPIRED BNDUPD carries the old potential expiry, possibly in the future."""
     lease = Lease(FIRST, BindingState.ACTIVE, ends=1000, potential=2000, rewind=BindingState.ACTIVE)
     assert reclaim.expired(lease, Rights(True, rewind=False), 1001).potential == 2000
+
+
+def test_rule_15_a_rolled_back_database_recovers_instead_of_going_on() -> None:
+    duo = normal()
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    duo.settle()
+    duo.crash("s")
+    stored = duo.disks["s"].stored
+    duo.disks["s"].stored = lambda: _with_meta(stored(), rollback="1")  # type: ignore[method-assign]
+    duo.run(3)
+    duo.start("s")
+    duo.run(5)
+    assert duo.state("s") == "recover-wait"
+    assert duo.noted("p", "partner-lost-its-database")
+
+
+def _with_meta(stored: Stored, **meta: str) -> Stored:
+    stored.meta.update(meta)
+    return stored
+
+
+def test_rule_16_partner_down_without_the_leases_of_before_makes_every_address_wait() -> None:
+    duo = Duo(new_pair=False)
+    duo.crash("s")
+    duo.settle()
+    assert duo.command("p", "partner-down").code == "ok"
+    assert kind(duo.dora("p", 1)) == "silence"
+    duo.run(700, step_s=5)
+    assert kind(duo.dora("p", 1)) == "ack"
