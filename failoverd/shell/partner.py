@@ -8,9 +8,11 @@ before a byte is parsed (safety.md 26).
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from ipaddress import IPv4Address
+from typing import cast
 
 from failoverd.failover.terms import Terms
 from failoverd.notes import declare
@@ -75,8 +77,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: established."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by birth
         self._partners.made(self)
 
     def data_received(self, data: bytes) -> None:
@@ -278,10 +279,7 @@ class Partners:
             if isinstance(error, asyncio.CancelledError):
                 raise
             if not link.dropped:
-                reason = error.strerror or (
-                    f"no answer within {CONNECT_S:.0f} s" if isinstance(error, TimeoutError) else str(error)
-                )
-                self.deliver(ConnectFailed(term.name, reason))
+                self.deliver(ConnectFailed(term.name, _why(error)))
 
     async def _adopt(self, tcp: socket.socket, link: Link) -> None:
         assert self._loop is not None
@@ -352,3 +350,10 @@ class Partners:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link = Link(self, term.name, outgoing=False)
         self._spawn(self._adopt(tcp, link), link)
+
+
+def _why(error: OSError) -> str:
+    """The kernel's words: asyncio's own name only the address."""
+    if error.errno:
+        return os.strerror(error.errno)
+    return f"no answer within {CONNECT_S:.0f} s" if isinstance(error, TimeoutError) else str(error)
