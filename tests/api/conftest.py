@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,14 @@ Start = Callable[..., Awaitable[Running]]
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
+async def start() -> AsyncIterator[Start]:
     async with contextlib.AsyncExitStack() as stack:
+        # Not below pytest's directory: other users connect here, and every starting pytest closes that one to them.
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failoverd-api-")))
+        place.chmod(0o755)
 
         async def run(**config: Any) -> Running:
-            settings = Config(str(tmp_path / "api.sock"), **config)
+            settings = Config(str(place / "api.sock"), **config)
             loop, store = FakeLoop(), FakeStore()
             api = await start_api(settings, loop, store)
             stack.push_async_callback(api.stop)
