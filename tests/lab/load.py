@@ -21,6 +21,7 @@ MAGIC = b"\x63\x82\x53\x63"
 ZERO = bytes(4)
 DISCOVER, OFFER, REQUEST, ACK, NAK = 1, 2, 3, 5, 6
 RESEND_S = 2.0
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h; the socket module has no name for it
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class Load:
         self.servers = [(server, 67) for server in servers]
         self.count, self.rate, self.base = count, rate, base
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, 8 << 20)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         self.socket.bind((relay, 67))
         self.socket.setblocking(False)
         self.clients: dict[int, Exchange] = {}
