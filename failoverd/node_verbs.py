@@ -29,6 +29,8 @@ def run(node: Node, command: Command, now: Now) -> Answer:
     verb = _READING.get(command.verb)
     if verb is not None:
         return verb(node, command, now)
+    if command.verb == "backup-made":
+        return _backup_made(node, command, now)
     acting = _MUTATING.get(command.verb)
     if acting is None:
         return "usage", None, f"unknown verb {command.verb!r}", False
@@ -54,6 +56,14 @@ def _keep(node: Node, endpoint: Endpoint, command: Command, now: Now, what: str)
 
 
 # --- mutating verbs -------------------------------------------------------------------------------------------------------
+
+
+def _backup_made(node: Node, command: Command, now: Now) -> Answer:
+    """The store has made a copy; it is kept who asked for it (safety.md 27)."""
+    path = command.args.get("path", "")
+    event = {"what": f"backup {path}", "subject": "database", "who": command.who, "why": command.why, "wall": now.wall}
+    node.out.writes.append(Write(Kind.EVENT, b"database", json.dumps(event), Origin.OPERATOR, command.verb))
+    return "ok", {"done": True}, "", True
 
 
 def _partner_down(node: Node, endpoint: Endpoint, command: Command, now: Now) -> Answer:

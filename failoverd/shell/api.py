@@ -264,6 +264,7 @@ class Api:
             self.changed(request, "backup", {"path": body.path}, body.reason, f"failed: {reason}")
             raise Refusal("failed", reason) from error
         size = (await asyncio.to_thread(os.stat, body.path)).st_size
+        await self.ask("backup-made", {"path": body.path}, request[WHO], body.reason)
         self.changed(request, "backup", {"path": body.path}, body.reason, "done")
         return _answer({"path": body.path, "size": size, "done": True})
 

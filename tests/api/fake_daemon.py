@@ -208,6 +208,7 @@ def past(seq: int, event: dict[str, object]) -> Past:
 
 
 BODIES: dict[str, Any] = {
+    "backup-made": {"done": True},
     "status": STATUS,
     "lease-list": {"leases": LEASES, "more": False},
     "lease-get": LEASES[0],

@@ -261,6 +261,7 @@ async def test_backup_makes_a_new_file_and_never_overwrites(start: Start, tmp_pa
     path = tmp_path / "copy.db"
     assert await running.ask("POST", "/v1/backup", {"path": str(path)}) == (200, {"path": str(path), "size": 10, "done": True})
     assert running.loop.notes == [("api-change", "", f"backup path={path} by {ME}, reason '': done")]
+    assert running.loop.asked == [("backup-made", {"path": str(path)}, ME, "")], "kept with who and when (safety rule 27)"
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for where, http, code in (
         (path, 409, "refused"),
