@@ -110,7 +110,7 @@ class Node(House):
         times.append(self.planner.deadline(now))
         due = self.table.next_due()
         if due is not None:
-            times.append(now.mono + max(due - now.wall, 0.0) + 0.001)
+            times.append(now.mono + max(due - now.wall, 0.0))
         return min(times, default=now.mono + 60.0)
 
     def status(self, now: Now) -> dict[str, object]:

@@ -51,7 +51,6 @@ class Winner(Enum):
     THEIRS = "theirs"
     PRIMARY = "the primary's"
     LATER_CLTT = "the one with the later client-last-transaction-time, the primary's when equal"
-    OURS_WHILE_VALID = "ours while our end lies ahead, else theirs"
 
 
 def _normal(primary: bool, local: BindingState, told: BindingState) -> Rule:
@@ -78,11 +77,12 @@ def _otherwise(local: BindingState, told: BindingState) -> Rule:
 
 
 def _duel(local: BindingState, told: BindingState) -> Winner:
-    """Table 6.4. Deviation: our ACTIVE, while valid, also beats an EXPIRED, and a FREE, BACKUP, RELEASED, RESET or ABANDONED of the
-    primary, whose own table lets our ACTIVE win; with dhcpd's rule both yield, and a valid lease is freed on one side."""
+    """Table 6.4. Deviation: our ACTIVE also beats EXPIRED, and FREE, BACKUP, RELEASED, RESET or ABANDONED of the primary. The other
+    side's table lets our ACTIVE win; with dhcpd's rule both would yield and each hold what the other had said. A lease that has
+    ended meanwhile ends again, once, on the server that expires it."""
     if told is ACTIVE:
         return Winner.LATER_CLTT if local is ACTIVE else Winner.THEIRS
-    return Winner.OURS_WHILE_VALID if local is ACTIVE else Winner.PRIMARY
+    return Winner.OURS if local is ACTIVE else Winner.PRIMARY
 
 
 IN_NORMAL: dict[tuple[bool, BindingState, BindingState], Rule] = {
@@ -131,10 +131,10 @@ def judge(
     except ValueError:
         return Verdict(False, MISC, f"{_dotted(lease.address)}: binding status {state} is unknown")
     ahead_of = now + min(slack_s, LONGEST_SLACK_S)
-    if announced is None and lease.owed and lease.state is ACTIVE:
+    if announced is None and lease.owed and lease.state is ACTIVE and lease.ends + slack_s > now:
         # Deviation: dhcpd duels only over what is in flight; a grant that still waits for the window is no less a grant.
         announced, announced_cltt = ACTIVE, lease.cltt
-    if announced is not None and not _theirs_wins(lease, announced, announced_cltt, told, cltt, primary, ahead_of):
+    if announced is not None and not _theirs_wins(announced, announced_cltt, told, cltt, primary):
         return Verdict(False, LESS_CRITICAL, "incoming update is less critical than outgoing update")
     return (
         _client(told, hw, client_id)
@@ -144,14 +144,10 @@ def judge(
     )
 
 
-def _theirs_wins(
-    lease: Lease, announced: BindingState, announced_cltt: int, told: BindingState, cltt: int, primary: bool, ahead_of: int
-) -> bool:
+def _theirs_wins(announced: BindingState, announced_cltt: int, told: BindingState, cltt: int, primary: bool) -> bool:
     winner = DUEL[announced, told]
     if winner is Winner.LATER_CLTT:
         return cltt > announced_cltt or (cltt == announced_cltt and not primary)
-    if winner is Winner.OURS_WHILE_VALID:
-        return lease.ends <= ahead_of
     return winner is Winner.THEIRS or (winner is Winner.PRIMARY and not primary)
 
 
