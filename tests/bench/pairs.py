@@ -128,7 +128,7 @@ class FailoverdPair(Contestant):
         for server in self.servers:
             for path in server.host.folder.glob("leases.db*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            server.start()
+            server.start(new_pair=True)
         ours.normal(self.servers, 60)
 
         def balanced() -> bool:

@@ -57,7 +57,7 @@ class Mixed:
 
         def same() -> bool:
             theirs = {row.address: row.mac for row in self.dhcpd.leases().values() if row.state == "active"}
-            mine = {address: str(row["hw"]) for address, row in self.failoverd.active().items()}
+            mine = self.failoverd.held()
             if theirs != held or mine != held:
                 missing = sorted(held.items() - theirs.items())[:3], sorted(held.items() - mine.items())[:3]
                 raise LabError(f"{len(held)} held, dhcpd {len(theirs)}, failoverd {len(mine)}; missing {missing}")
@@ -71,7 +71,7 @@ def test_a_dhcpd_partner_reaches_normal_and_exchanges_bindings(dhcpd_role: Role)
     with Lab() as lab:
         mixed = Mixed.build(lab, dhcpd_role)
         mixed.dhcpd.start()
-        mixed.failoverd.start()
+        mixed.failoverd.start(new_pair=True)
         mixed.normal()
         # 40 clients behind a relay, each hears both servers: the hash gives both a share.
         load = mixed.site.load("both", 40, 40)
@@ -110,7 +110,7 @@ def test_each_side_serves_on_when_the_other_is_killed_and_both_are_normal_again(
     with Lab() as lab:
         mixed = Mixed.build(lab, dhcpd_role)
         mixed.dhcpd.start()
-        mixed.failoverd.start()
+        mixed.failoverd.start(new_pair=True)
         mixed.normal()
         held: dict[str, str] = {}
         for name in ("dhcpd", "failoverd"):

@@ -183,12 +183,14 @@ def file_of(zone: str) -> str:
 
 def master(host: Host, zones: Zones, keys: Keys, address: str, slave: str) -> Named:
     """A named that is the master of all zones and notifies one slave."""
+    # In a zone this small the changes of a second outweigh the zone, and BIND would answer IXFR with the whole of it.
+    ratio = "max-ixfr-ratio unlimited;"
     text = included((keys.update, keys.transfer, keys.operator)) + COMMON.format(folder=host.folder)
     for zone in zones.all:
         (host.folder / file_of(zone)).write_text(zones.text(zone))
         text += (
             f'zone "{zone}" {{ type primary; file "{file_of(zone)}"; update-policy {{ {zones.policy(zone)} }};\n'
-            f"  also-notify {{ {slave}; }}; notify-delay 0;\n"
+            f"  also-notify {{ {slave}; }}; notify-delay 0; {ratio}\n"
             f"  allow-transfer {{ key {TRANSFER_KEY}; key {UPDATE_KEY}; }}; }};\n"
         )
     config = host.folder / "named.conf"

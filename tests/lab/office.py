@@ -14,6 +14,7 @@ from tests.lab.client import Client, Program
 from tests.lab.lab import Host, Lab, Process
 from tests.lab.relay import relay, route
 from tests.lab.terms import Pair, Scope
+from tests.lab.wait import until
 
 DOMAIN = "dyn.example.test."
 MASTER, SLAVE = "10.10.0.53", "10.10.0.54"
@@ -77,9 +78,11 @@ class Office:
         ]
 
     def start_dns(self) -> None:
-        """Master, then slave."""
+        """Master, then slave, until the slave has its first copy of every zone."""
         self.master.start()
         self.slave.start()
+        for zone in self.zones.all:
+            until(f"the slave has {zone}", lambda zone=zone: self.slave.serial(zone), 20)  # type: ignore[misc]
 
     def start_relay(self) -> None:
         """dhcrelay between the floor and the office. It needs nothing from the servers to start."""

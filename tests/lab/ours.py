@@ -105,9 +105,10 @@ class Failoverd:
         """The lease database."""
         return self.host.folder / "leases.db"
 
-    def start(self, *wrapper: str, timeout_s: float = 20.0) -> None:
+    def start(self, *wrapper: str, new_pair: bool = False, timeout_s: float = 20.0) -> None:
         """Start it and wait until it answers failoverctl. `wrapper`: a program that runs it, strace for example."""
         args = [*wrapper, self.program("failoverd"), "--config", str(self.conf), "--server", self.host.name]
+        args += ["--new-pair"] if new_pair else []
         process = self.process = self.host.start("failoverd", *args)
 
         def answers() -> bool:
@@ -163,6 +164,10 @@ class Failoverd:
     def active(self) -> dict[str, dict[str, Any]]:
         """The leases that clients hold."""
         return {address: row for address, row in self.leases().items() if row["state"] == "active"}
+
+    def held(self) -> dict[str, str]:
+        """Address -> Ethernet address of the client that holds it; `hw` has the hardware type in front."""
+        return {address: str(row["hw"]).removeprefix("01:") for address, row in self.active().items()}
 
 
 def normal(servers: Sequence[Failoverd], timeout_s: float = 40.0) -> float:
