@@ -875,3 +875,23 @@ def test_a_lease_without_a_client_or_in_another_state_wants_nothing() -> None:
         if state is not BindingState.ACTIVE:
             rig.change(lease(10, 1, state=state))
     assert rig.rows() == {}
+
+
+def test_a_late_copy_of_the_old_holders_add_does_not_lock_out_the_new_holder() -> None:
+    rig = Rig()
+    rig.change(lease(10, 1))
+    rig.due()
+    late = rig.wire[0]
+    assert isinstance(late, DnsUpdate)
+    rig.say("TIMEOUT")
+    rig.free(10)
+    rig.change(lease(20, 2))
+    rig.due()
+    while not isinstance(rig.sent[-1], DnsUpdate) or rig.sent[-1].prereqs != (Prereq("nxdomain", H1),):
+        rig.deliver(rig.master.answer(rig.wire.pop(0)))
+        rig.due()
+    rig.master.update(late)
+    while rig.wire:
+        rig.deliver(rig.master.answer(rig.wire.pop(0)))
+    rig.run()
+    assert rig.zone() == {f"{H1} A 192.0.2.20", f"20.{REVERSE} PTR {H1}"}

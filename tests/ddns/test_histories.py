@@ -1,0 +1,112 @@
+"""Random lease histories with lost messages, lost answers, late copies, doubled answers, crashes and takeovers: in the end the zone
+says what the leases say."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from failoverd.ddns.dhcid import guard
+from failoverd.leases.lease import BindingState
+from failoverd.ports import DnsAnswer, DnsUpdate, Origin
+from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
+
+HOSTS = st.integers(1, 4)
+CLIENTS = st.integers(1, 3)
+NAMES = st.sampled_from(["a.example.test.", "b.example.test.", "c.example.test."])
+
+ACTION = st.one_of(
+    st.tuples(st.just("bind"), HOSTS, CLIENTS, NAMES),
+    st.tuples(st.just("bind"), HOSTS, CLIENTS, NAMES),
+    st.tuples(st.just("free"), HOSTS),
+    st.tuples(st.just("due")),
+    st.tuples(st.sampled_from(["answer", "answer", "lose-message", "lose-answer", "twice", "servfail"])),
+    st.tuples(st.just("late"), st.integers(0, 5)),
+    st.tuples(st.just("crash")),
+    st.tuples(st.just("wait"), st.integers(1, 200)),
+    st.tuples(st.just("fence"), st.booleans()),
+)
+
+
+class History:
+    def __init__(self) -> None:
+        self.rig = Rig()
+        self.late: list[tuple[float, DnsUpdate]] = []
+
+    def lose(self, applied: bool) -> None:
+        rig = self.rig
+        if not rig.wire:
+            return
+        message = rig.wire.pop(0)
+        if applied:
+            rig.master.answer(message)
+        if isinstance(message, DnsUpdate):
+            self.late.append((rig.mono, message))
+        rig.deliver(DnsAnswer(message.ident, "TIMEOUT", "model"))
+
+    def act(self, action: tuple[object, ...]) -> None:
+        rig = self.rig
+        match action:
+            case ("bind", int(host), int(client), str(name)):
+                rig.change(lease(host, client, name))
+            case ("free", int(host)):
+                if NET + host in rig.leases:
+                    rig.free(host, Origin.TIMER)
+            case ("due",):
+                rig.due()
+            case ("answer",) | ("twice",):
+                if rig.wire:
+                    answer = rig.master.answer(rig.wire.pop(0))
+                    rig.deliver(answer)
+                    if action == ("twice",):
+                        rig.deliver(answer)
+            case ("servfail",):
+                if rig.wire:
+                    rig.say("SERVFAIL")
+            case ("lose-message",):
+                self.lose(False)
+            case ("lose-answer",):
+                self.lose(True)
+            case ("late", int(which)):
+                alive = [message for sent, message in self.late if rig.mono - sent <= 300]  # the fudge of its signature
+                if which < len(alive):
+                    rig.master.update(alive[which])
+            case ("crash",):
+                self.late += [(rig.mono, m) for m in rig.wire if isinstance(m, DnsUpdate)]
+                rig.boot()
+            case ("wait", int(seconds)):
+                rig.pass_time(seconds)
+            case ("fence", bool(paused)):
+                rig.fence(paused)
+
+    def check(self) -> None:
+        rig = self.rig
+        rig.fence(False)
+        rig.pass_time(3 * 3600)
+        live = [one for one in rig.leases.values() if one.state is BindingState.ACTIVE]
+        zone = rig.master.zones[FORWARD]
+        shown: dict[str, str] = {}
+        for name in {one.fqdn for one in live}:
+            addresses = zone.rrset(name, "A")
+            assert addresses is not None, (name, rig.zone())
+            (address,) = addresses.data
+            holder = next(one for one in live if one.fqdn == name and f"192.0.2.{one.address - NET}" == address)
+            dhcid = zone.rrset(name, "DHCID")
+            assert dhcid is not None
+            assert list(dhcid.data) == [guard(holder.hw, holder.client_id, name)]
+            shown[name] = address
+        expected = {f"{name} A {address}" for name, address in shown.items()}
+        expected |= {f"{address.rsplit('.', 1)[1]}.{REVERSE} PTR {name}" for name, address in shown.items()}
+        assert rig.zone() == expected
+        assert set(zone.names) == {FORWARD, *shown}
+        assert len(rig.rows()) == 2 * len(shown)
+        assert not rig.wire
+
+
+@settings(max_examples=800, deadline=None)
+@given(st.lists(ACTION, max_size=60))
+def test_the_zone_ends_as_the_leases_are(actions: list[tuple[object, ...]]) -> None:
+    history = History()
+    for action in actions:
+        history.act(action)
+    history.check()
