@@ -61,6 +61,9 @@ class Asked:
         mac = self.macs.get(ident)
         if mac is None or not flags & 0x8000:
             return None
+        if wire[10:12] == b"\0\0":  # no additional record, so no TSIG
+            self.detail = self.detail or f"an unsigned {dns.rcode.to_text(dns.rcode.Rcode(flags & 0xF))} was discarded"
+            return None
         try:
             reply = dns.message.from_wire(wire, keyring={self.key.name: self.key}, request_mac=mac)
         except dns.tsig.PeerBadKey:
@@ -74,9 +77,7 @@ class Asked:
         except (dns.exception.DNSException, ValueError) as error:
             self.detail = self.detail or f"a reply was discarded: {type(error).__name__}"
         else:
-            if reply.had_tsig:
-                return reply
-            self.detail = self.detail or f"an unsigned {dns.rcode.to_text(reply.rcode())} was discarded"
+            return reply if reply.had_tsig else None
         return None
 
 

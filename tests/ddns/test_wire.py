@@ -94,7 +94,7 @@ LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 NAME = st.builds(lambda label: f"{label}.example.test.", LABEL)
 TEXT = {
     "A": st.ip_addresses(v=4).map(str),
-    "AAAA": st.ip_addresses(v=6).map(str),
+    "AAAA": st.ip_addresses(network="2001:db8::/32").map(str),
     "PTR": NAME,
     "DHCID": st.just("AAABvxIluG2wQ7EBHGcWNdrYI3b2dkEnY4saSqDo+/jdt1A="),
 }
