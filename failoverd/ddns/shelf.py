@@ -78,6 +78,8 @@ class Shelf:
         records are gone: only who put them may remove them (safety.md 25)."""
         if owner == PEER and row.owner == ME and hands_over(row):
             return
+        if owner == ME and row.owner == PEER:  # the partner may have removed or replaced what we put there (simulator, seed 32)
+            row.maybe, row.have = (*row.maybe, *(v for v in row.have if v not in row.maybe)), ()
         row.owner = owner
         if owner == PEER and row.want:
             seen = {v.rr for v in row.have}
