@@ -142,7 +142,7 @@ class Planner:
         for _ in range(min(TAKEOVER_SLICE, len(self._taking))):
             row = self._shelf.rows.get(self._taking.popleft())
             if row is not None and row.owner == PEER:
-                row.owner = ME
+                self._shelf.own(row, ME)
                 self._claims.own(row.name if row.kind == FORWARD else "")
                 wait_s = self._rng.uniform(0.0, TAKEOVER_SPREAD_S) if row.want else 0.0
                 self._shelf.reassert(row, wait_s, now, out, "partner-down")

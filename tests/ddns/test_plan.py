@@ -895,3 +895,24 @@ def test_a_late_copy_of_the_old_holders_add_does_not_lock_out_the_new_holder() -
         rig.deliver(rig.master.answer(rig.wire.pop(0)))
     rig.run()
     assert rig.zone() == {f"{H1} A 192.0.2.20", f"20.{REVERSE} PTR {H1}"}
+
+
+@pytest.mark.parametrize("takes_over", [False, True])
+def test_what_we_put_is_only_a_guess_after_the_partner_owned_it(takes_over: bool) -> None:
+    """The partner removed our record and gave the name up; its end of the lease did not reach us before we speak again."""
+    rig = Rig()
+    rig.change(lease(10, 1))
+    rig.run()
+    rig.change(lease(10, 1, cltt=2000), Origin.PARTNER)
+    for zone in rig.master.zones.values():
+        for name in (H1, f"10.{REVERSE}"):
+            for rtype in ("A", "DHCID", "PTR"):
+                zone.take(name, rtype)
+    if takes_over:
+        rig.take_over()
+    else:
+        rig.change(lease(10, 1, cltt=3000))
+    rig.due()
+    assert all(row.have == () for row in rig.rows().values())
+    rig.pass_time(301)
+    assert rig.zone() == {f"{H1} A 192.0.2.10", f"10.{REVERSE} PTR {H1}"}
