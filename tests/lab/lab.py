@@ -28,7 +28,10 @@ SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIG
 
 def command(*args: str, text: str | None = None, timeout_s: float = 30.0) -> str:
     """Run a program on the machine itself and return what it prints; LabError when it fails."""
-    done = subprocess.run(args, input=text, capture_output=True, text=True, timeout=timeout_s, check=False)
+    try:
+        done = subprocess.run(args, input=text, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{' '.join(args)}: not done within {timeout_s:g} s") from None
     if done.returncode:
         raise LabError(f"{' '.join(args)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-800:]}")
     return done.stdout

@@ -138,7 +138,11 @@ class Failoverd:
 
     def asked(self, *words: str) -> Any:
         """The JSON answer of failoverctl."""
-        return json.loads(self.ctl("-o", "json", *words))
+        text = self.ctl("-o", "json", *words)
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise LabError(f"failoverctl {' '.join(words)} prints no JSON: {text[:300]}") from None
 
     def status(self) -> dict[str, Any]:
         """failoverctl status."""
