@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Answer = tuple[str, object, str, bool]
 PAGE = 1000
 DECISIONS_SHOWN = 200
+LONGEST_NUMBER = 10  # digits; int() itself refuses thousands of them
 
 
 def run(node: Node, command: Command, now: Now) -> Answer:
@@ -92,7 +93,7 @@ def _since(text: str, endpoint: Endpoint, now: Now) -> tuple[int, str]:
             if text.replace(".", "", 1).isdigit()
             else int(datetime.fromisoformat(text).astimezone(UTC).timestamp())
         )
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # the last two: a time that no clock here can show
         return -1, f"--since {text!r} is no time; give RFC 3339 (2026-11-22T04:19:13Z) or seconds since 1970"
     if since > now.wall:
         return since, "--since lies in the future"
@@ -152,7 +153,8 @@ def _lease_get(node: Node, command: Command, now: Now) -> Answer:
 def _lease_list(node: Node, command: Command, now: Now) -> Answer:
     args = command.args
     after = _address(args.get("after", "")) or 0
-    limit = min(int(args["limit"]), PAGE) if args.get("limit", "").isdigit() else PAGE
+    asked = args.get("limit", "")
+    limit = min(int(asked), PAGE) if asked.isdecimal() and len(asked) < LONGEST_NUMBER else PAGE
     pool, state = args.get("pool", ""), args.get("state", "")
 
     def fits(lease: Lease) -> bool:
