@@ -7,6 +7,7 @@ Files beside `leases.db`: `leases.db.reserve` (holds space, no data) and `leases
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import time
@@ -17,6 +18,7 @@ from typing import NamedTuple
 RESERVE_BYTES = 16 * 2**20  # at 10,000 rows/s and 400 bytes a row: 4 s of journal
 FLOOR_BYTES = 2**20  # less than this, the reserve given up, and a boot is refused
 LOOK_EVERY_S = 0.5
+LOCK_WAIT_S = 2.0  # a predecessor that is just ending gets this long
 PROBE_WRITES = 33
 PROBE_LIMIT_S = 0.5
 SLOT_BYTES = 512  # one sector: a torn write damages one slot, and the other is the one before it
@@ -58,6 +60,7 @@ class Disk:
 
     def __init__(self, database: Path, reserve_bytes: int = RESERVE_BYTES) -> None:
         """Opens nothing; `claim` does."""
+        self.database = database
         self.path = database.with_name(database.name + ".reserve")
         self.reserve_bytes = reserve_bytes
         self.low = False
@@ -65,19 +68,40 @@ class Disk:
         self.unsettled = False
         self.free_bytes = 0
         self._look_mono = 0.0
+        self._fd = -1
+        self._created = False
 
     def claim(self) -> None:
-        """Preallocate the reserve; blocking. StoreError("disk-full") when not even the floor is left."""
+        """Lock and preallocate the reserve; blocking. StoreError("locked"), or "disk-full" when not even the floor is left.
+
+        The lock is a second one beside SQLite's: those are POSIX locks, and any part of this process that merely opened and
+        closed the database file would drop them (fcntl(2))."""
+        created = not self.path.exists()
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock()
+        self._created = created
         if not self._allocate() or self._free() < self.reserve_bytes // 4:
             self._release()
         self.free_bytes = self._free()
         if self.free_bytes < FLOOR_BYTES:
             raise StoreError(
                 "disk-full",
-                f"the file system of {self.path.parent} has {self.free_bytes} bytes left, and failoverd needs at least {FLOOR_BYTES}",
+                f"the file system of {self.path.parent} has {self.free_bytes} bytes left, and failoverd needs {FLOOR_BYTES}",
                 "Free some space and start again; the database was not touched.",
             )
         self.low = self.released or self.free_bytes < self.reserve_bytes
+
+    def abandon(self) -> None:
+        """After a refusal: leave nothing behind that was not there."""
+        if self._fd >= 0 and self._created:
+            self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Give up the lock."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
 
     def look(self) -> bool:
         """Measure, at most every LOOK_EVERY_S (statvfs reads no disk). Returns `low`."""
@@ -109,16 +133,12 @@ class Disk:
         if self.released or self.reserve_bytes < 4096:
             return Probe(0.0, 0.0, 0)
         times: list[float] = []
-        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            end = time.monotonic() + PROBE_LIMIT_S
-            while len(times) < PROBE_WRITES and (len(times) < 3 or time.monotonic() < end):
-                start = time.perf_counter()
-                os.pwrite(fd, bytes(4096), 0)
-                os.fdatasync(fd)
-                times.append(time.perf_counter() - start)
-        finally:
-            os.close(fd)
+        end = time.monotonic() + PROBE_LIMIT_S
+        while len(times) < PROBE_WRITES and (len(times) < 3 or time.monotonic() < end):
+            start = time.perf_counter()
+            os.pwrite(self._fd, bytes(4096), 0)
+            os.fdatasync(self._fd)
+            times.append(time.perf_counter() - start)
         times = sorted(times[1:])  # the first one also turns a preallocated block into a written one
         return Probe(times[len(times) // 2], times[int(len(times) * 0.99)], len(times))
 
@@ -127,33 +147,45 @@ class Disk:
         vfs = os.statvfs(self.path.parent)
         return vfs.f_bavail * vfs.f_frsize
 
+    def _lock(self) -> None:
+        """Wait a little for a predecessor that is just ending."""
+        end = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > end:
+                    raise locked(self.database) from error
+                time.sleep(0.05)
+
     def _allocate(self) -> bool:
         """Make the reserve hold its size. False when the disk is too full for it."""
-        if self.reserve_bytes <= 0:
-            return True
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(fd, 0, self.reserve_bytes)
-            os.ftruncate(fd, self.reserve_bytes)
-            os.fsync(fd)
+            if self.reserve_bytes > 0:
+                os.posix_fallocate(self._fd, 0, self.reserve_bytes)
+            os.ftruncate(self._fd, self.reserve_bytes)
+            os.fsync(self._fd)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             return False
-        finally:
-            os.close(fd)
         return True
 
     def _release(self) -> None:
         """Give the reserve's space back to the file system."""
         self.released = True
         self.low = True
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.ftruncate(fd, 0)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        os.ftruncate(self._fd, 0)
+        os.fsync(self._fd)
+
+
+def locked(path: Path) -> StoreError:
+    """Somebody else has it."""
+    return StoreError(
+        "locked",
+        f"another process holds the database {path}",
+        f"Is failoverd already running here? See who has it open with: fuser -v {path}",
+    )
 
 
 # --- the marker -------------------------------------------------------------------------------------------------------

@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 import aiosqlite
 
-from failoverd.shell.disk import StoreError
+from failoverd.shell.disk import LOCK_WAIT_S, StoreError, locked
 from failoverd.shell.fold import NEWEST
 
 APPLICATION_ID = 0x464F5644  # "FOVD", set by schema/0001
 CLOCK_SLACK_S = 60.0  # safety.md 10
-LOCK_WAIT_S = 2.0  # a predecessor that is just ending gets this long
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -64,12 +63,14 @@ async def migrate(db: aiosqlite.Connection, steps: list[Migration]) -> tuple[int
 def inspect(path: Path, known_version: int, now_wall: float, *, force_clock: bool) -> bool:
     """Look at the file and write nothing; blocking. True: there is a database of ours; False: there is none yet.
 
-    StoreError: no-directory, not-a-file, read-only, locked, corrupt, not-ours, newer, clock, io."""
-    _may_write(path)
+    StoreError: locked, corrupt, not-ours, newer, clock, io."""
     wal = path.with_name(path.name + "-wal")
-    if not path.exists() or (path.stat().st_size == 0 and not wal.exists()):
+    has_wal = wal.exists() and wal.stat().st_size > 0
+    if not path.exists() or (path.stat().st_size == 0 and not has_wal):
         return False
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
+    # Without a log nobody has it open (a store in use always has one), and "immutable" keeps SQLite from making one.
+    mode = "mode=ro" if has_wal else "mode=ro&immutable=1"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
     try:
         return _inspect(connection, path, known_version, now_wall, force_clock=force_clock)
     except sqlite3.Error as error:
@@ -82,11 +83,7 @@ def refusal(path: Path, error: sqlite3.Error) -> StoreError:
     """What SQLite said at opening, in the operator's words."""
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreError(
-            "locked",
-            f"another process holds the database {path}",
-            "Is failoverd already running here? See who has it open with: fuser -v " + str(path),
-        )
+        return locked(path)
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return StoreError(
             "corrupt",
@@ -102,8 +99,8 @@ def refusal(path: Path, error: sqlite3.Error) -> StoreError:
     )
 
 
-def _may_write(path: Path) -> None:
-    """Directory and file allow what is about to be done."""
+def may_write(path: Path) -> None:
+    """Directory and file allow what is about to be done; blocking. StoreError: no-directory, not-a-file, read-only."""
     directory = path.parent
     if not directory.exists():
         raise StoreError(

@@ -26,6 +26,7 @@ import aiosqlite
 from failoverd.ports import Kind, Origin, Stored, Write
 from failoverd.shell import backup, fold, schema
 from failoverd.shell.disk import (
+    LOCK_WAIT_S,
     RESERVE_BYTES,
     Disk,
     Marker,
@@ -133,28 +134,32 @@ class Store:
         `migrations`: another schema directory."""
         path = Path(path)
         steps = schema.migrations(migrations)
-        found = await asyncio.to_thread(schema.inspect, path, len(steps), now_wall, force_clock=force_clock)
         disk = Disk(path, reserve_bytes)
         try:
+            await asyncio.to_thread(schema.may_write, path)
             await asyncio.to_thread(disk.claim)
-        except OSError as error:
-            raise StoreError(
-                "io", f"the reserve {disk.path} cannot be made: {error}", "Check the disk and its permissions."
-            ) from error
-        try:
-            db = await aiosqlite.connect(path, timeout=schema.LOCK_WAIT_S, isolation_level=None)
-        except sqlite3.Error as error:
-            raise schema.refusal(path, error) from error
-        store = cls(db, path, disk, steps)
-        store.created = not found
-        try:
-            await store._prepare()
+            found = await asyncio.to_thread(schema.inspect, path, len(steps), now_wall, force_clock=force_clock)
+            return await cls._open(path, disk, steps, created=not found)
         except BaseException as error:
-            await db.close()
+            disk.abandon()
             if isinstance(error, sqlite3.Error):
                 raise schema.refusal(path, error) from error
+            if isinstance(error, OSError):
+                raise StoreError("io", f"{path} cannot be opened: {error}", "Check the disk and its permissions.") from error
             raise
-        store.probe = await asyncio.to_thread(disk.probe)
+
+    @classmethod
+    async def _open(cls, path: Path, disk: Disk, steps: list[schema.Migration], *, created: bool) -> Store:
+        """`open`, after the file was found good. sqlite3.Error and OSError pass through."""
+        db = await aiosqlite.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
+        store = cls(db, path, disk, steps)
+        store.created = created
+        try:
+            await store._prepare()
+            store.probe = await asyncio.to_thread(disk.probe)
+        except BaseException:
+            await db.close()
+            raise
         return store
 
     async def _prepare(self) -> None:
@@ -236,8 +241,9 @@ class Store:
             if not writes:
                 return
             await self._look()
+            rows = _parameters(writes, wall, self.generation)
             with self._breaking("commit"):
-                await self._append(_parameters(writes, wall, self.generation), len(writes))
+                await self._append(rows, len(writes))
             self.generation += len(writes)
             self._log_pages += 2 + len(writes) * ROW_BYTES / PAGE_BYTES
 
@@ -340,10 +346,10 @@ class Store:
         """The newest `limit` events, newest first, folded or not."""
         return [_past(row) for row in await self._fetch(EVENTS, (limit,))]
 
-    async def backup(self, path: str | Path) -> None:
-        """A consistent copy at `path`, made while commits go on; it knows that it is one. Overwrites nothing. OSError says why it
-        could not be made, and leaves the store as it was."""
-        await backup.copy(self, Path(path), time.time())
+    async def backup(self, path: str | Path, wall: float) -> None:
+        """A consistent copy at `path`, made while commits go on; it knows that it is one, and since when (`wall`, UTC seconds).
+        Overwrites nothing. OSError says why it could not be made, and leaves the store as it was."""
+        await backup.copy(self, Path(path), wall)
 
     async def read(self, sql: str, parameters: Sequence[object]) -> list[sqlite3.Row]:
         """One SELECT for a backup, commits before and after it."""
@@ -396,6 +402,7 @@ class Store:
                 await self.write_marker()
                 self._broken = "the store is closed"
             await self._db.close()  # checkpoints
+            self.disk.close()
 
     # --- the ways to the database -------------------------------------------------------------------------------------
 
