@@ -33,7 +33,9 @@ class Segment:
 
 @dataclass(slots=True)
 class Habits:
-    """How a client lives; times in seconds. `client_id`: it sends option 61."""
+    """How a client lives; times in seconds. `client_id`: it sends option 61. `fresh`: how often it comes back as another one (a
+    guest's phone with a new hardware address), while its old self still holds what it was given. The others are probabilities,
+    too."""
 
     client_id: bool
     named: bool
@@ -42,6 +44,7 @@ class Habits:
     release: float
     roam: float
     decline: float
+    fresh: float = 0.0
 
 
 class Client:
@@ -59,8 +62,8 @@ class Client:
         """Switched off."""
         self.world, self.number, self.servers, self.net, self.places, self.habits = world, number, servers, net, places, habits
         self.rng = world.random(f"client {number}")
-        self.name = f"c{number}"
-        self.mac = bytes((2, 0, 0, 0, number >> 8, number & 255))
+        self.lives = 0
+        self.name, self.mac = self._identity()
         self.place = places[number % len(places)]
         self.reach = {server.name for server in servers}
         self.state = "off"
@@ -75,6 +78,10 @@ class Client:
         self._turn = 0  # timers of an earlier state are void
         self._times = (0.0, 0.0)
         self._offers: list[Packet] = []
+
+    def _identity(self) -> tuple[str, bytes]:
+        name = f"c{self.number}" + (f"-{self.lives}" if self.lives else "")
+        return name, bytes((2, 0)) + self.lives.to_bytes(2, "big") + self.number.to_bytes(2, "big")
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -104,6 +111,10 @@ class Client:
         def wake() -> None:
             if self.rng.random() < self.habits.roam:
                 self.place = self.rng.choice(list(self.places))
+            if self.rng.random() < self.habits.fresh:
+                self.lives += 1
+                self.name, self.mac = self._identity()
+                self.address, self.until = 0, 0.0
             self.start()
             self.live(until_t)
 

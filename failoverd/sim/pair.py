@@ -106,12 +106,11 @@ class Pair:
         self.servers = (self.a, self.b)
         places = (Segment("link", 0), Segment("relayed", RELAY))
         self.clients = [Client(world, n, self.servers, self.udp, places, self._habits()) for n in range(terms.clients)]
-        self._by_mac = {client.mac: client for client in self.clients}
         world.trace.add(Started(world.t, world.seed, terms.mclt_s, (("a", terms.skew_s[0]), ("b", terms.skew_s[1]))))
 
     def _habits(self) -> Habits:
         rng = self.rng
-        kind = rng.choice(("steady", "steady", "rebooting", "roaming", "releasing", "shy"))
+        kind = rng.choice(("steady", "steady", "rebooting", "roaming", "releasing", "shy", "fresh", "fresh"))
         return Habits(
             client_id=rng.random() < 0.5,
             named=rng.random() < 0.8,
@@ -120,11 +119,12 @@ class Pair:
             release=0.9 if kind == "releasing" else 0.1,
             roam=0.6 if kind == "roaming" else 0.0,
             decline=0.1 if kind == "shy" else 0.0,
+            fresh=0.8 if kind == "fresh" else 0.0,
         )
 
     def _to_client(self, server: Server, send: ClientSend) -> None:
-        client = self._by_mac.get(send.data[28:34])
-        if client is not None and server.name in client.reach:
+        client = self.clients[int.from_bytes(send.data[32:34], "big")]
+        if server.name in client.reach:
             self.udp.carry(lambda: client.hear(send.data))
 
     def _to_master(self, server: Server, send: DnsUpdate | DnsQuery) -> None:
@@ -166,7 +166,7 @@ def draw(world: World) -> Terms:
         lease_s=rng.choice((180, 300, 600)),
         delay_s=rng.choice((15, 20, 30)),
         window=rng.choice((1, 3, 10, 100)),
-        pool=rng.choice((8, 12, 24)),
+        pool=rng.choice((6, 8, 16)),
         clients=rng.choice((4, 8, 12)),
         skew_s=(rng.uniform(-most, most), rng.uniform(-most, most)),
     )
