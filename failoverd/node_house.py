@@ -141,10 +141,19 @@ class House:
             self.planner.take_over(now, self.out)
 
     def rest_all(self, relationship: str, now: Now) -> None:
-        """safety.md 15: every lease known here rests for its full time before another client may have the address."""
+        """safety.md 15: every lease known here rests for its full time before another client may have the address. What both had agreed
+        to be free, nobody but its owner can have granted: that is over when the partner's own wait is."""
         rights = self.rights_of(relationship)
+        alone = rights.partner_down_since
         for lease in self.table.rows():
             state = self.table.pool_of(lease.address)
-            if state is not None and state.pool.relationship == relationship and lease.horizon > now.wall:
-                rests = lease.evolve(not_before=lease.horizon + rights.wait_mclt_s + rights.slack_s)
+            if state is None or state.pool.relationship != relationship:
+                continue
+            settled = lease.state in (BindingState.FREE, BindingState.BACKUP, BindingState.ABANDONED)
+            if settled and (alone is not None or lease.horizon <= now.wall):
+                continue
+            since = 0 if settled else int(now.wall) if alone is None else alone
+            until = max(lease.horizon, since) + rights.wait_mclt_s + rights.slack_s
+            if until > max(now.wall, lease.not_before):
+                rests = lease.evolve(not_before=until)
                 self.change(lease, rests, Origin.PARTNER, "partner lost its database", now)

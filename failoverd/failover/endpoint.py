@@ -247,6 +247,8 @@ class Endpoint(Links):
         if peer is S.RECOVER and record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
             self.house.note(reasons.AMNESIA, now, subject=self.terms.name)
             self.house.rest_all(self.terms.name, now)
+        elif peer is S.RECOVER and record.state is S.PARTNER_DOWN and peer is not record.partner_state:
+            self.house.rest_all(self.terms.name, now)  # whether it has its database nobody says: its acks free nothing early
         record.partner_state = peer
         self.persist()
         if cell.action in (Action.MOVE, Action.PUSH_MOVE) and cell.next is not None:
@@ -270,6 +272,8 @@ class Endpoint(Links):
             self.drop("UPDDONE cannot be", now)
         elif cell.action is Action.MOVE and cell.next is not None:
             why = "the partner's updates are complete"
+            if self.boot.restored or self.record.virgin_database:
+                self.house.rest_all(self.terms.name, now)  # safety.md 15: both keep what was played back
             # A wait that is over already is not announced: dhcpd in communications-interrupted would take 254 for normal (5.4).
             no_wait = cell.next is S.RECOVER_WAIT and self._recover_until(now) <= now.wall and not self.updates.owed
             self.move(S.RECOVER_DONE if no_wait else cell.next, why, now)

@@ -348,7 +348,7 @@ class Updates:
         """A lease that has just become free on both: the primary hands it to the secondary when its client is the secondary's and
         the secondary does not hoard (6.3 step 13)."""
         state = self.house.table.pool_of(lease.address)
-        if not self.terms.primary or not rights.balanced or state is None or not lease.client:
+        if not self.terms.primary or not rights.balanced or state is None or not lease.client or lease.not_before > now.wall:
             return lease
         if owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))):
             return lease
@@ -402,6 +402,11 @@ class Updates:
         own = BindingState.FREE if self.terms.primary else BindingState.BACKUP
         other = BindingState.BACKUP if self.terms.primary else BindingState.FREE
         table, give, moved = self.house.table, part.give, 0
+
+        def movable(lease: Lease) -> bool:
+            """Settled, and not resting: the partner does not know until when (safety.md 15)."""
+            return not lease.owed and lease.not_before <= now.wall
+
         theirs = (
             [] if give <= -part.hold else [a for a in (state.free if self.terms.primary else state.backup) if self._partners(a)]
         )
@@ -409,11 +414,11 @@ class Updates:
             if give <= -part.hold or moved >= TRANSFERS_AT_ONCE:
                 break
             lease = table.get(address)
-            if not lease.owed:
+            if movable(lease):
                 self.house.change(lease, _handed(lease, other, now), Origin.TIMER, "balance", now)
                 give, moved = give - 1, moved + 1
         while moved < TRANSFERS_AT_ONCE:
-            lease_or_none = table.first_free(state, own, lambda each: not each.owed)
+            lease_or_none = table.first_free(state, own, movable)
             if lease_or_none is None:
                 break
             used = table.has_row(lease_or_none.address) and lease_or_none.ends > 0

@@ -76,10 +76,10 @@ class Choice(NamedTuple):
     why: str = ""
 
 
-def _not_ours(lease: Lease, rights: Rights, now: int) -> str:
-    """A FREE or BACKUP address: "" when it is ours to give (7.2), else the reason."""
+def _not_ours(lease: Lease, same: bool, rights: Rights, now: int) -> str:
+    """A FREE or BACKUP address: "" when it is ours to give (7.2), else the reason. `same`: its last client asks."""
     if lease.state is rights.own and not rights.wait_all:
-        return "" if lease.not_before <= now else NOT_BEFORE
+        return "" if same or lease.not_before <= now else NOT_BEFORE
     until = rest_until(lease, rights)
     if until is not None and now > until:
         return ""
@@ -100,7 +100,7 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
     if lease.rejected and lease.rejected != 16:
         return DISPUTED
     if lease.state in (BindingState.FREE, BindingState.BACKUP):
-        return _not_ours(lease, rights, now)
+        return _not_ours(lease, same, rights, now)
     # EXPIRED, RELEASED, RESET: ours only if the partner cannot have seen past a state in which it was ours (safety.md 13).
     if same and lease.rewind is BindingState.ACTIVE:
         return ""

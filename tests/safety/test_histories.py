@@ -9,8 +9,10 @@ import pytest
 
 from failoverd.failover.message import Framer, MessageType
 from failoverd.leases.lease import BindingState
-from failoverd.ports import Now
-from tests.pair.duo import lease_s, normal
+from failoverd.ports import Now, Origin
+from tests.pair.duo import Duo, kind, lease_s, normal
+
+FIRST = 0x0A000064
 
 
 def kinds(data: bytes) -> list[int]:
@@ -65,3 +67,61 @@ def test_a_rebinding_that_both_answered_keeps_the_longer_promise() -> None:
     for name in ("p", "s"):
         lease = duo.lease(name, x)
         assert (lease.state, lease.ends, lease.owed) == (BindingState.ACTIVE, held_until, False)
+
+
+def renewed_at_the_partner_only(duo: Duo) -> tuple[int, float]:
+    """p and s know x as leased to client 1; in its last 20 s the link fails and s alone renews it. Returns x, and until when client 1
+    holds it."""
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.settle()
+    duo.run(300, 1)
+    duo.renew("p", 1, x)
+    duo.settle(100)
+    duo.run(duo.lease("p", x).ends - duo.now.wall - 20, 5)
+    duo.cut()
+    duo.run(0.2)
+    renewed = duo.renew("s", 1, x)
+    assert renewed is not None
+    return x, duo.now.wall + lease_s(renewed)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_partner_back_without_its_disk_frees_nothing_by_its_acks(declared: bool) -> None:
+    """-20 s: the link fails, s renews x for 2420 s, s dies with its disk. 0 s: p is told partner-down, x ends there: EXPIRED. 30 s: s is
+    back with an empty disk and acks the EXPIRED, of which it knows nothing: p had x FREE, its own, and gave it to another client at
+    70 s (safety.md 15; without partner-down p knew)."""
+    duo = normal(last=103)
+    x, held_until = renewed_at_the_partner_only(duo)
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.heal()
+    duo.run(1)
+    if declared:
+        assert duo.command("p", "partner-down").code == "ok"
+    duo.run(30, 1)
+    duo.start("s")
+    while duo.now.wall < held_until - 70:
+        duo.run(50, 2)
+        for name, mac in (("p", 2), ("p", 3), ("p", 4), ("s", 5), ("s", 6), ("s", 7)):
+            other = duo.dora(name, mac)
+            assert other is None or other.yiaddr != x, f"{name} gave it away {held_until - duo.now.wall:.0f} s early"
+    assert duo.states() == ("normal", "normal")
+    assert kind(duo.renew("p", 1, x)) == "ack", "its own client may have it"
+
+
+def test_a_resting_address_is_not_handed_to_the_partner() -> None:
+    """x rests at p after s lost its disk (safety.md 15). The pool balance handed it to s, which knew of no rest and gave it away."""
+    duo = normal(last=103)
+    for address in range(FIRST, FIRST + 4):
+        lease = duo.lease("p", address)
+        if lease.state is BindingState.FREE:
+            duo.nodes["p"].change(lease, lease.evolve(not_before=int(duo.now.wall) + 900), Origin.BOOT, "test", duo.now)
+    for mac in range(2):
+        assert duo.dora("s", 10 + mac) is not None
+    duo.run(400, 1)
+    assert duo.nodes["s"].table.pools["10.0.0.100-10.0.0.103"].count(BindingState.BACKUP) == 0
+    assert kind(duo.dora("p", 2)) == "silence"
+    duo.run(600, 1)
+    assert duo.nodes["s"].table.pools["10.0.0.100-10.0.0.103"].count(BindingState.BACKUP) > 0
