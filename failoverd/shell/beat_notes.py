@@ -52,3 +52,8 @@ FULL = declare(
     "Clients are left waiting in the kernel's buffer because the disk is behind: one commit's worth of writes is gathered.",
     limited=True,
 )
+DISCARDED = declare(
+    "datagrams-discarded",
+    "warning",
+    "Datagrams that were waiting while this process did not run were dropped: clients have retried.",
+)

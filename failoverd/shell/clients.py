@@ -19,6 +19,7 @@ from failoverd.dhcp.frame import Datagram, build
 from failoverd.notes import declare
 from failoverd.ports import ClientDatagram, ClientSend, Input, InterfaceAddresses, Now
 from failoverd.shell import clock
+from failoverd.shell.beat_notes import DISCARDED
 from failoverd.shell.interfaces import Interface
 
 SERVER_PORT = 67  # RFC 2131 4.1
@@ -58,11 +59,6 @@ OVERFLOW = declare(
     limited=True,
 )
 TRUNCATED = declare("datagram-truncated", "warning", "A datagram larger than 4096 octets was dropped.", limited=True)
-DISCARDED = declare(
-    "datagrams-discarded",
-    "warning",
-    "Datagrams that were waiting while this process did not run were dropped: clients have retried.",
-)
 READ_FAILED = declare("client-read-failed", "warning", "Reading from an interface failed.", limited=True)
 SEND_FAILED = declare(
     "client-send-failed",

@@ -143,9 +143,9 @@ class NoteBook:
         if LEVELS[level] >= self._threshold:
             self._writer.put({"timestamp": _stamp(time.time()), "level": level, "event": event, **values})
 
-    def close(self) -> None:
-        """Write what is queued."""
-        self._writer.close()
+    def close(self, limit_s: float = 1.0) -> None:
+        """Write what is queued, for at most `limit_s`."""
+        self._writer.close(limit_s)
 
     def _suppressed(self, note: Note) -> int | None:
         """None: this one is over its rate. Otherwise how many were left out before it."""

@@ -38,7 +38,7 @@ from failoverd.ports import (
     Write,
 )
 from failoverd.shell import clock
-from failoverd.shell.beat_notes import FULL, GAP, HUNG, LOW, MARKER, OLD_ANSWER, OLD_DATAGRAM, ROOM, WITHHELD
+from failoverd.shell.beat_notes import DISCARDED, FULL, GAP, HUNG, LOW, MARKER, OLD_ANSWER, OLD_DATAGRAM, ROOM, WITHHELD
 from failoverd.shell.disk import StoreError
 from failoverd.shell.ending import EXIT_BUG, EXIT_HUNG, EXIT_STORE, OrEnd, end_now
 from failoverd.shell.logs import NoteBook
@@ -211,7 +211,8 @@ class Loop:
             return
         with self._sound:
             now = self._read()
-            if self._look(now):
+            if self._look(now) and datagrams:
+                self.note(DISCARDED, datagrams[0].interface, f"{len(datagrams)} datagrams")
                 datagrams = ()
             inputs = self._queue
             self._queue = []

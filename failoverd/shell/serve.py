@@ -13,6 +13,7 @@ import os
 import platform
 import random
 import signal
+from typing import NoReturn
 
 from failoverd import __version__, compile
 from failoverd.node import Node
@@ -23,7 +24,7 @@ from failoverd.shell.api import start_api
 from failoverd.shell.clients import SERVER_PORT, Clients
 from failoverd.shell.disk import StoreError
 from failoverd.shell.dns import DnsClient
-from failoverd.shell.ending import EXIT_PERMISSION, EXIT_STORE_OPEN, EXIT_UNAVAILABLE
+from failoverd.shell.ending import EXIT_PERMISSION, EXIT_STORE_OPEN, EXIT_UNAVAILABLE, end_now
 from failoverd.shell.interfaces import Interfaces
 from failoverd.shell.listen import RunningApi
 from failoverd.shell.logs import NoteBook, Writer, take_over
@@ -44,6 +45,7 @@ NOT_IN_SYNC = declare(
     "clocks differ disagree about when a lease ends; after a boot this one promises little until the partner has spoken.",
 )
 LOOK_S = 10.0  # how often the kernel is asked whether the wall clock is synchronised
+LAST_LINES_S = 0.2  # how long the log may take when the process must end
 COLLECT = (50_000, 20, 100)  # gc: a full collection over a million leases stalls for half a second (performance.md 3 d)
 
 
@@ -126,7 +128,9 @@ class Daemon:
         self.partners = Partners(list(options.terms.values()), deliver, note)
         self.masters = DnsClient(compile.dns_plan(options.config).zones)
         delays = {name: float(term.max_response_delay_s) for name, term in options.terms.items()}
-        self.loop = Loop(node, store, book, delays, clients=self.clients, partners=self.partners, masters=self.masters)
+        self.loop = Loop(
+            node, store, book, delays, end=self._end, clients=self.clients, partners=self.partners, masters=self.masters
+        )
         self.loop.alive = self._alive
         self.api: RunningApi | None = None
         self._watchdog_s = watchdog_s()
@@ -193,6 +197,11 @@ class Daemon:
         self.interfaces.close()
         self.clients.close()
         await self.masters.close()
+
+    def _end(self, code: int, text: str) -> NoReturn:
+        """The end at once: only our own log is written out; the event loop does not run again."""
+        self.book.close(LAST_LINES_S)
+        end_now(code, text)
 
     def _alive(self) -> None:
         """Every tick: the watchdog, and the state of the wall clock."""

@@ -3,8 +3,7 @@
 The law: a DHCPACK or a BNDACK for an address leaves only after the record of that address's lease was written to the write-ahead log
 *and* an fdatasync of that log, begun after that write ended, has returned. Only what strace saw counts, in the order it saw it: a
 send is where it begins, a write and a sync are where they end. A BNDACK for which nothing was written since the last one of its
-address
-acknowledges what is on disk already (a never-used address that is free): it is counted as unchanged, and is no proof of anything.
+address acknowledges what is on disk already (a never-used address that is free): it counts as unchanged, and proves nothing.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from failoverd.dhcp import frame
 from failoverd.ports import ClientDatagram, ClientSend, Input, InterfaceAddresses
 from failoverd.shell import clients as clients_module
 from failoverd.shell import clock
+from failoverd.shell.beat_notes import DISCARDED
 from failoverd.shell.clients import BROADCAST, Clients
 from failoverd.shell.interfaces import Interfaces
 from tests.shell.netns import Net, ip
@@ -189,7 +190,7 @@ async def test_pause_leaves_datagrams_in_the_kernel_and_discard_drops_them(net: 
         client.sendto(b"three", ("255.255.255.255", 67))
         await heard.until(2)
     assert [each.data for each in heard.datagrams] == [b"one", b"three"]
-    assert (clients_module.DISCARDED, "eth0", "1 datagrams") in heard.notes
+    assert (DISCARDED, "eth0", "1 datagrams") in heard.notes
 
 
 async def test_the_arrival_is_the_kernels(net: Net, heard: Heard) -> None:
