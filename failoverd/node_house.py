@@ -10,10 +10,10 @@ from random import Random
 from failoverd import compile
 from failoverd.config import Config
 from failoverd.ddns.plan import Planner
-from failoverd.failover.endpoint import BootFacts, Endpoint
+from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.hashing import is_ours, key
 from failoverd.failover.message import ServerState
-from failoverd.failover.record import RelationshipRecord
+from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.failover.updates import Updates
 from failoverd.leases import mclt, reclaim
 from failoverd.leases.lease import BindingState, Lease, lease_key

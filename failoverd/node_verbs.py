@@ -76,7 +76,7 @@ def _partner_down(node: Node, endpoint: Endpoint, command: Command, now: Now) ->
         return "refused", preview, "the partner is in contact; partner-down is for a partner that is dead", False
     if command.args.get("dry_run"):
         return "ok", preview, "", False
-    if endpoint.record.state is ServerState.PARTNER_DOWN and not since:
+    if endpoint.record.state is ServerState.PARTNER_DOWN and not since and endpoint.doubt is None:
         return "ok", preview | {"done": True}, "already in partner-down", False
     _keep(node, endpoint, command, now, "partner-down" + (f" --since {since}" if since else ""))
     endpoint.partner_down(since, now, command.why or "operator", command.who)

@@ -6,14 +6,13 @@ Decides what each message and each timer does to the state, through the tables o
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from random import Random
 
 from failoverd.failover import message as wire
 from failoverd.failover import reasons, states
 from failoverd.failover.links import RETRY_S, EndpointHouse, Links
 from failoverd.failover.message import Message, MessageType, OptionCode, ServerFlag, ServerState
-from failoverd.failover.record import RelationshipRecord
+from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.failover.states import Action, Entry, Service
 from failoverd.failover.terms import Terms
 from failoverd.failover.updates import POOL_ANSWER, POOL_ASKED, Updates
@@ -25,18 +24,6 @@ S = ServerState
 STAMP_S = 10.0  # operation stamp and last proven contact are durable at least this often (safety.md 11, 14)
 LINK_STARTUP_S = 15.0  # a link without handshake is closed (failover-protocol.md 4.1)
 RESTART_GRACE_S = 60  # a survivor in partner-down that was away for less goes on as before (safety.md 12)
-UNKNOWN_OFFSET_S = 60  # how far the clocks may differ while the offset is unknown (safety.md 10)
-
-
-@dataclass(slots=True, frozen=True)
-class BootFacts:
-    """What the boot knows: `wall` of the boot, newest commit before it, whether the database was restored or rolled back, and the
-    longest lease time of the configuration."""
-
-    wall: float
-    newest_commit: float
-    restored: bool
-    longest_lease_s: int
 
 
 class Endpoint(Links):
@@ -60,7 +47,6 @@ class Endpoint(Links):
         self.tried_since_boot = False
         self.starting = record.state is not S.PARTNER_DOWN
         self.startup_until = now.mono + states.STARTUP_S
-        self.doubt: int | None = None
         self.clock_ok = True
         self.disk_age_s = 0.0
         self.auto_partner_down_at: float | None = None
@@ -79,22 +65,29 @@ class Endpoint(Links):
         self._enter_doubt_at_boot(now)
 
     def _enter_doubt_at_boot(self, now: Now) -> None:
-        """safety.md 11 and 12: after a boot the last proven contact bounds what may be granted, until the partner is heard."""
-        long_away = now.wall - self.record.operated > RESTART_GRACE_S
+        """safety.md 11 and 12: after a boot the last proven contact bounds what may be granted, until the partner is heard. A survivor's
+        short restart ends no doubt: it operated meanwhile, but under the bound."""
         if self.record.state is S.PARTNER_DOWN:
-            if long_away:
+            if now.wall - self.record.operated > RESTART_GRACE_S or self.doubt is not None:
                 self._doubt(self.record.operated, now)
             else:
                 self.tried_since_boot = True
         elif self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
             self._doubt(self.record.proven, now)
+        else:
+            self.record.doubt = None
 
     def _doubt(self, contact: int, now: Now) -> None:
-        if self.terms.lone_boot_serve:
-            return
-        self.doubt = contact - self.slack_s
-        until = self.doubt + self.record.mclt_s
-        self.house.note(reasons.DOUBT, now, subject=self.terms.name, detail=f"new grants end by {until}")
+        bound = contact - self.slack_s
+        self.record.doubt = None if self.terms.lone_boot_serve else bound if self.doubt is None else min(bound, self.doubt)
+        if self.doubt is not None:
+            until = self.doubt + self.record.mclt_s
+            self.house.note(reasons.DOUBT, now, subject=self.terms.name, detail=f"new grants end by {until}")
+
+    @property
+    def doubt(self) -> int | None:
+        """The bound of a lone boot (safety.md 11); None when not in doubt."""
+        return self.record.doubt
 
     # --- what others ask --------------------------------------------------------------------------------------------------
 
@@ -102,11 +95,6 @@ class Endpoint(Links):
     def state(self) -> ServerState:
         """Our state as it acts: startup while starting."""
         return S.STARTUP if self.starting else self.record.state
-
-    @property
-    def slack_s(self) -> int:
-        """How far a comparison across the clocks errs to the safe side (safety.md 10)."""
-        return UNKNOWN_OFFSET_S if self.record.offset is None else abs(self.record.offset)
 
     def rights(self, now: Now) -> Rights:
         """What this server may do for the clients of this relationship now."""
@@ -228,7 +216,7 @@ class Endpoint(Links):
         flags = message.u8(OptionCode.SERVER_FLAGS) or 0
         record, me = self.record, self.state
         self.heard_state = True
-        self.doubt = None
+        self.record.doubt = None
         if self.owes_state:
             self._send_state(now)
         if peer is record.partner_state and me in states.IGNORES_DUPLICATE:
@@ -464,9 +452,11 @@ class Endpoint(Links):
         (safety.md 15, 16), every address that is not ACTIVE waits."""
         past_bound = self.doubt is not None and self.doubt + self.record.mclt_s <= now.wall
         unknown = self.boot.restored or (self.record.virgin_database and not self.record.new_pair)
-        self.doubt = None
+        if self.doubt is not None:
+            self.record.partner_down_since = 0  # what was declared before the doubt is void, the waits begin anew
+        self.record.doubt = None
         self.move(S.PARTNER_DOWN, why, now, who, Origin.OPERATOR)
-        self.record.wait_all = past_bound or unknown
+        self.record.wait_all = self.record.wait_all or past_bound or unknown
         if since:
             self.record.partner_down_since = since
         self.persist()
@@ -474,7 +464,8 @@ class Endpoint(Links):
 
     def serve_force(self, now: Now) -> None:
         """The operator states that the partner has not been in partner-down since (safety.md 11)."""
-        self.doubt = None
+        self.record.doubt = None
+        self.persist()
         if self.starting:
             self._communications_failed("serve --force", now)
 

@@ -21,6 +21,7 @@ from failoverd.ports import LinkClose, LinkSend, Now, Output
 RETRY_S = 2.0  # between attempts to connect; dhcpd needs 5 s, and 69 s after a long cut
 REFUSED_RETRY_S = 5.0  # after a refused handshake
 MAX_PENDING_LINKS = 4
+UNKNOWN_OFFSET_S = 60  # how far the clocks may differ while the offset is unknown (safety.md 10)
 OFFSET_WINDOW_S = 600.0  # the clock offset is the least delayed sample of this long
 
 
@@ -65,6 +66,11 @@ class Links:
         self.next_dial = now.mono
         self.offset_from = now.mono
         self._sent_now = False
+
+    @property
+    def slack_s(self) -> int:
+        """How far a comparison across the clocks errs to the safe side (safety.md 10)."""
+        return UNKNOWN_OFFSET_S if self.record.offset is None else abs(self.record.offset)
 
     def on_message(self, message: Message, now: Now) -> None:
         """A message on the established link."""

@@ -9,6 +9,17 @@ from typing import Any
 from failoverd.failover.message import ServerState
 
 
+@dataclass(slots=True, frozen=True)
+class BootFacts:
+    """What the boot knows: `wall` of the boot, newest commit before it, whether the database was restored or rolled back, and the
+    longest lease time of the configuration."""
+
+    wall: float
+    newest_commit: float
+    restored: bool
+    longest_lease_s: int
+
+
 @dataclass(slots=True)
 class RelationshipRecord:
     """One relationship on disk. Times in UTC seconds, 0 for never.
@@ -21,6 +32,7 @@ class RelationshipRecord:
     `wait_mclt_s`              largest MCLT in force since both were last normal with everything acked (safety.md 9)
     `partner_down_since`       from when waits in partner-down count (entry, or the operator's --since), 0 outside
     `wait_all`                 partner-down declared in doubt (safety.md 12)
+    `doubt`                    lone boot: the last proven contact less the margin of the clocks (safety.md 11); None when not in doubt
     `recover_until`            end of recover-wait
     `new_pair`                 an operator states that no leases exist (`pair init`, safety.md 16)
     `virgin_database`          there was no record of this relationship at boot, and it has not been normal since
@@ -41,6 +53,7 @@ class RelationshipRecord:
     wait_mclt_s: int = 0
     partner_down_since: int = 0
     wait_all: bool = False
+    doubt: int | None = None
     recover_until: int = 0
     new_pair: bool = False
     virgin_database: bool = True

@@ -125,3 +125,79 @@ def test_a_resting_address_is_not_handed_to_the_partner() -> None:
     assert kind(duo.dora("p", 2)) == "silence"
     duo.run(600, 1)
     assert duo.nodes["s"].table.pools["10.0.0.100-10.0.0.103"].count(BindingState.BACKUP) > 0
+
+
+# --- a survivor in doubt -------------------------------------------------------------------------------------------------------
+
+
+def survivor_in_doubt() -> Duo:
+    """p in partner-down was away for ten minutes: it cannot know whether s was declared the survivor meanwhile (safety.md 12)."""
+    duo = normal()
+    duo.crash("s")
+    duo.settle()
+    duo.command("p", "partner-down")
+    duo.run(30)
+    duo.crash("p")
+    duo.run(1000, 10)
+    duo.start("p")
+    duo.run(30)
+    assert kind(duo.dora("p", 60)) == "silence"
+    return duo
+
+
+def test_a_second_restart_ends_no_doubt() -> None:
+    """1030 s: p is back in doubt, and stamps that it operates. 1060 s: it restarts; the stamp is 10 s old, so p took itself for a survivor
+    that had never been away, and gave its own addresses, which s in partner-down of its own may have given since 1030 s."""
+    duo = survivor_in_doubt()
+    bound = duo.nodes["p"].endpoints["fo"].doubt
+    duo.crash("p")
+    duo.run(5)
+    duo.start("p")
+    duo.run(30)
+    assert duo.nodes["p"].endpoints["fo"].doubt == bound
+    assert kind(duo.dora("p", 61)) == "silence"
+
+
+def test_a_pause_in_doubt_moves_no_bound() -> None:
+    """A beat gap counted from the operation stamp, which goes on under the bound, and so gave MCLT more."""
+    duo = survivor_in_doubt()
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    bound = endpoint.doubt
+    endpoint.beat_gap(duo.now)
+    assert endpoint.doubt == bound
+
+
+def test_partner_down_in_partner_down_ends_the_doubt_and_everything_waits() -> None:
+    """The verb said "already in partner-down" and the doubt had no way out but `serve --force`, which states what nobody knows."""
+    duo = survivor_in_doubt()
+    epoch = duo.nodes["p"].endpoints["fo"].record.epoch
+    assert duo.command("p", "partner-down").code == "ok"
+    record = duo.nodes["p"].endpoints["fo"].record
+    assert (record.doubt, record.wait_all, record.epoch) == (None, True, epoch + 1)
+    assert record.partner_down_since >= int(duo.now.wall) - 1
+    assert kind(duo.dora("p", 62)) == "silence"
+    duo.run(590, 10)
+    assert kind(duo.dora("p", 62)) == "silence"
+    duo.run(30)
+    assert kind(duo.dora("p", 62)) == "ack"
+
+
+def test_since_given_later_keeps_that_everything_waits() -> None:
+    """Partner-down declared in doubt makes our own free addresses wait. `--since` typed a minute later, no longer in doubt, forgot that,
+    and they were given at once although the time given had not made the partner's last leases end."""
+    duo = survivor_in_doubt()
+    assert duo.command("p", "partner-down").code == "ok"
+    duo.run(60)
+    assert duo.command("p", "partner-down", since=str(int(duo.now.wall) - 100)).code == "ok"
+    assert duo.nodes["p"].endpoints["fo"].record.wait_all
+    assert kind(duo.dora("p", 63)) == "silence"
+
+
+def test_serve_force_outlives_a_restart() -> None:
+    duo = survivor_in_doubt()
+    assert duo.command("p", "serve-force").code == "ok"
+    duo.crash("p")
+    duo.run(5)
+    duo.start("p")
+    duo.run(20)
+    assert kind(duo.dora("p", 64)) == "ack"
