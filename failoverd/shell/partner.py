@@ -107,6 +107,7 @@ class Partners:
         self._listeners: dict[tuple[str, int], socket.socket] = {}
         self._retry: dict[tuple[str, int], asyncio.TimerHandle] = {}
         self._refusing: set[str] = set()
+        self._held: set[str] = set()  # connections asked for while refusing
         self._paused = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -123,7 +124,7 @@ class Partners:
     def connect(self, relationship: str) -> None:
         """Open a connection; answered by LinkUp or ConnectFailed."""
         if relationship in self._refusing:
-            self.deliver(ConnectFailed(relationship, "not tried: the disk does not answer"))
+            self._held.add(relationship)  # no ConnectFailed: that would say that the partner was tried (safety.md 12)
             return
         link = Link(self, relationship, outgoing=True)
         self._spawn(self._connect(self._terms[relationship], link), link)
@@ -181,6 +182,9 @@ class Partners:
                 self._abandon(link)
                 if link.outgoing and not link.number:
                     self.deliver(ConnectFailed(relationship, reason))
+        if relationship in self._held:
+            self._held.discard(relationship)
+            self.deliver(ConnectFailed(relationship, reason))
         term = self._terms[relationship]
         listener = self._listeners.get((str(IPv4Address(term.local_address)), term.local_port))
         while listener is not None:
@@ -191,8 +195,14 @@ class Partners:
         return numbers
 
     def refuse(self, relationship: str, refusing: bool) -> None:
-        """Neither accept nor make connections while `refusing` (safety.md 4)."""
-        (self._refusing.add if refusing else self._refusing.discard)(relationship)
+        """Neither accept nor make connections while `refusing` (safety.md 4); one that was asked for meanwhile is made afterwards."""
+        if refusing:
+            self._refusing.add(relationship)
+            return
+        self._refusing.discard(relationship)
+        if relationship in self._held:
+            self._held.discard(relationship)
+            self.connect(relationship)
 
     def pause(self) -> None:
         """Stop reading on all links: TCP pushes back."""

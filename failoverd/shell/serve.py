@@ -44,7 +44,7 @@ NOT_IN_SYNC = declare(
     "The kernel does not call the wall clock synchronised: no NTP daemon runs, or it has not found its servers yet. Two servers whose "
     "clocks differ disagree about when a lease ends; after a boot this one promises little until the partner has spoken.",
 )
-LOOK_S = 10.0  # how often the kernel is asked whether the wall clock is synchronised
+LOOK_S = 10.0
 LAST_LINES_S = 0.2  # how long the log may take when the process must end
 COLLECT = (50_000, 20, 100)  # gc: a full collection over a million leases stalls for half a second (performance.md 3 d)
 
@@ -122,6 +122,7 @@ class Daemon:
             self.loop.note(name, subject, detail)
 
         self.options = options
+        self.node = node
         self.book = book
         self.interfaces = Interfaces(lambda table: self.clients.changed(table))
         self.clients = Clients(options.local.interfaces, lambda datagrams: self.loop.hear(datagrams), deliver, note)
@@ -204,13 +205,15 @@ class Daemon:
         end_now(code, text)
 
     def _alive(self) -> None:
-        """Every tick: the watchdog, and the state of the wall clock."""
+        """Every tick: the watchdog; every LOOK_S: the status line, and the state of the wall clock."""
         mono = clock.read().mono
         if self._watchdog_s and mono - self._watched_mono >= self._watchdog_s / 2:
             self._watched_mono = mono
             notify("WATCHDOG=1")
         if mono - self._looked_mono >= LOOK_S:
             self._looked_mono = mono
+            states = "; ".join(f"{name}: {endpoint.state.words}" for name, endpoint in sorted(self.node.endpoints.items()))
+            notify(f"STATUS=serving as {self.options.server}" + (f"; {states}" if states else ""))
             synchronised, told = _clock_state()
             if synchronised != self._synchronised:
                 self._synchronised = synchronised
@@ -242,6 +245,6 @@ async def _start(options: Options, store: Store, book: NoteBook) -> Daemon:
         daemon.new_pair()
     daemon.check_keys()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.reload)
-    notify("READY=1", f"STATUS=serving as {options.server}", f"MAINPID={os.getpid()}")
+    notify("READY=1", f"MAINPID={os.getpid()}")
     book.say("info", "failoverd-serves", server=options.server, fsync_ms=round(store.probe.p50_s * 1000, 3))
     return daemon

@@ -71,6 +71,14 @@ main()
 """
 
 
+STOCK = """
+import sys
+
+sys.modules["uvloop"] = None  # as if it were not installed
+from failoverd.shell.main import main
+
+main()
+"""
 # The shortest max-response-delay is 15 s; a test does not wait that long.
 HASTY = """
 from failoverd.shell.loop import Loop
@@ -232,7 +240,7 @@ def test_an_unknown_server_is_a_configuration_error(tmp_path: Path) -> None:
 @pytest.mark.root
 def test_it_tells_the_service_manager_and_stops_cleanly(site: Site) -> None:
     daemon = site.start(env={"WATCHDOG_USEC": "2000000"})
-    assert "READY=1" in daemon.told("STATUS=serving")
+    assert "STATUS=serving as dhcp1; office: " in daemon.told("READY=1")
     daemon.told("WATCHDOG=1")
     daemon.process.send_signal(signal.SIGHUP)
     daemon.logged("keys-read-again")
@@ -256,6 +264,17 @@ def test_a_lease_survives_kill_9(site: Site) -> None:
         second.told("READY=1")
         again = ask(client, message(3, 7, b"\x32\x04" + ack[16:20]), 7, 5)
     assert again[16:20] == ack[16:20]
+
+
+@pytest.mark.root
+def test_it_serves_without_uvloop(site: Site) -> None:
+    daemon = site.start(program=STOCK)
+    daemon.told("READY=1")
+    with site.client() as client:
+        offer = ask(client, message(1, 5), 5, 2)
+        ask(client, message(3, 5, b"\x32\x04" + offer[16:20] + b"\x36\x04\x0a\x4d\x00\x01"), 5, 5)
+    daemon.process.send_signal(signal.SIGINT)
+    assert daemon.ends() == 0
 
 
 @pytest.mark.root
