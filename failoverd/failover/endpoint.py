@@ -10,7 +10,7 @@ from random import Random
 
 from failoverd.failover import message as wire
 from failoverd.failover import reasons, states
-from failoverd.failover.links import RETRY_S, EndpointHouse, Links
+from failoverd.failover.links import RETRY_S, STALLED, STEP_S, EndpointHouse, Links
 from failoverd.failover.message import Message, MessageType, OptionCode, ServerFlag, ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.failover.states import Action, Entry, Service
@@ -154,6 +154,13 @@ class Endpoint(Links):
         after = states.on_loss(self.state, self.record.state)
         if self.starting or after is not self.record.state:
             self.move(after, reason, now)
+        else:
+            self._arm_auto_partner_down(now)
+
+    def _arm_auto_partner_down(self, now: Now) -> None:
+        """It counts from the last contact: a link, even one that did not lead to normal, is a sign of life."""
+        if self.record.state is S.COMMUNICATIONS_INTERRUPTED and self.terms.auto_partner_down_s:
+            self.auto_partner_down_at = now.mono + self.terms.auto_partner_down_s
 
     def _send_state(self, now: Now) -> None:
         self.owes_state = False
@@ -164,6 +171,7 @@ class Endpoint(Links):
         if self.link is None or (self.asked_all is not None and self.asked_all >= everything):
             return
         self.asked_all = everything
+        self.link.progress = now.mono
         make = wire.updreqall if everything else wire.updreq
         self.send(make(int(now.wall), self.next_xid()))
 
@@ -172,6 +180,7 @@ class Endpoint(Links):
     def on_established(self, now: Now) -> None:
         """safety.md 21: a secondary that does not know the primary's state waits for it before it sends its own."""
         self.persist()
+        self.auto_partner_down_at = None
         if not self.terms.primary and self.record.partner_state is S.UNKNOWN:
             self.owes_state = True
         else:
@@ -216,7 +225,6 @@ class Endpoint(Links):
         flags = message.u8(OptionCode.SERVER_FLAGS) or 0
         record, me = self.record, self.state
         self.heard_state = True
-        self.record.doubt = None
         if self.owes_state:
             self._send_state(now)
         if peer is record.partner_state and me in states.IGNORES_DUPLICATE:
@@ -227,6 +235,8 @@ class Endpoint(Links):
         if cell.action is Action.REFUSE or peer is None:
             self.drop("the partner's state cannot be", now)
             return
+        if peer not in (S.UNKNOWN, S.STARTUP):
+            record.doubt = None
         if peer is not record.partner_state:
             self.house.note(
                 reasons.PARTNER_MOVED, now, subject=self.terms.name, detail=f"{record.partner_state.words} -> {peer.words}"
@@ -322,8 +332,8 @@ class Endpoint(Links):
             self.updates.owe_all_unacked()
             if self.link is not None:
                 self.updates.rebalance(now)
-        elif entry is Entry.AUTO_PARTNER_DOWN and self.terms.auto_partner_down_s:
-            self.auto_partner_down_at = now.mono + self.terms.auto_partner_down_s
+        elif entry is Entry.AUTO_PARTNER_DOWN and self.link is None:
+            self._arm_auto_partner_down(now)
         elif entry is Entry.UPDREQ:
             if states.asks_on_conflict(primary=self.terms.primary, partner=self.record.partner_state):
                 self._ask(False, now)
@@ -385,6 +395,9 @@ class Endpoint(Links):
         if link is not None and now.mono - link.received >= delay:
             self.house.note(reasons.SILENT, now, subject=self.terms.name)
             self.drop("max-response-delay passed without a message", now)
+        elif link is not None and self._awaits_partner() and now.mono - link.progress >= STEP_S:
+            self.house.note(STALLED, now, subject=self.terms.name, detail=self.state.words)
+            self.drop("the partner does not go on", now)
         elif link is not None and self.disk_age_s >= delay:
             self.house.note(reasons.DISK_HANGS, now, subject=self.terms.name)
             self.drop("our disk hangs", now)
@@ -395,8 +408,9 @@ class Endpoint(Links):
             self.dialing = True
             self.house.out.at_once.append(LinkConnect(self.terms.name))
 
-    def _contact_every(self) -> float:
-        return float(max(self.offer.receive_timer_s // 3, 1))
+    def _awaits_partner(self) -> bool:
+        """Its STATE, or what we asked for: without end when it forgot (10.2 #14)."""
+        return not self.heard_state or self.asked_all is not None
 
     def _stamp(self, now: Now) -> None:
         """Operation stamp and last proven contact become durable (safety.md 11, 14)."""
@@ -431,17 +445,18 @@ class Endpoint(Links):
     def deadline(self, now: Now) -> float:
         """The mono time of the next thing that `tick` wants to do."""
         times = [self.next_stamp]
-        if self.starting:
+        if self.starting and self.link is None:
             times.append(self.startup_until)
         times.extend(p.opened + LINK_STARTUP_S for p in self.pending.values())
         if self.link is not None:
             times.append(min(self.link.received + self.terms.max_response_delay_s, self.link.sent + self._contact_every()))
+            times.extend([self.link.progress + STEP_S] if self._awaits_partner() else [])
         elif not self.pending and not self.dialing:
             times.append(self.next_dial)
         if self.record.state is S.RECOVER_WAIT:
             times.append(now.mono + max(self.record.recover_until - now.wall, 0.2))
         times.extend(t for t in (self.auto_partner_down_at, self.balance_at) if t is not None)
-        times.extend(self.updates.retries.values())
+        times.extend(self.updates.retries.values() if self._may_send_updates() else ())
         return min(times)
 
     # --- the operator -----------------------------------------------------------------------------------------------------

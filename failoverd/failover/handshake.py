@@ -60,6 +60,8 @@ def judge_connect(message: Message, terms: Terms, now: int, linked: bool) -> Ref
 
 def judge_connect_ack(message: Message, terms: Terms, now: int, linked: bool) -> Refusal | None:
     """What a primary makes of an accepting CONNECTACK (4.3b); a refusal is sent as DISCONNECT."""
+    if not terms.primary:
+        return Refusal(RejectReason.INVALID_PARTNER, "a CONNECTACK that nobody asked for")
     refusal = _judge_name(message, terms)
     if refusal is not None:
         return refusal

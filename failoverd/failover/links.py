@@ -16,13 +16,22 @@ from failoverd.failover.message import Framer, Message, MessageType, OptionCode,
 from failoverd.failover.record import RelationshipRecord
 from failoverd.failover.terms import Terms
 from failoverd.failover.updates import House, Updates
+from failoverd.notes import declare
 from failoverd.ports import LinkClose, LinkSend, Now, Output
 
 RETRY_S = 2.0  # between attempts to connect; dhcpd needs 5 s, and 69 s after a long cut
 REFUSED_RETRY_S = 5.0  # after a refused handshake
 MAX_PENDING_LINKS = 4
 UNKNOWN_OFFSET_S = 60  # how far the clocks may differ while the offset is unknown (safety.md 10)
+STEP_S = 60.0  # a partner that owes us its STATE or an UPDDONE and says nothing for so long has forgotten it
 OFFSET_WINDOW_S = 600.0  # the clock offset is the least delayed sample of this long
+
+STALLED = declare(
+    "partner-stalled",
+    "warning",
+    "The partner is in contact, but for a minute has not sent what this server waits for (its state, or the updates that were asked for)."
+    " The link is dropped and both begin again. If this repeats, look at the partner.",
+)
 
 
 class EndpointHouse(House, Protocol):
@@ -39,13 +48,14 @@ class EndpointHouse(House, Protocol):
 
 @dataclass(slots=True)
 class PartnerLink:
-    """One TCP connection with the partner."""
+    """One TCP connection with the partner. `progress`: when it last said more than CONTACT, or was asked for something."""
 
     number: int
     outgoing: bool
     opened: float
     received: float
     sent: float
+    progress: float
     framer: Framer = field(default_factory=Framer)
     xid: int = 0
 
@@ -87,7 +97,7 @@ class Links:
     def link_up(self, number: int, outgoing: bool, now: Now) -> None:
         """A connection is there. The primary sends CONNECT on every one, whoever opened it (1.1)."""
         self.dialing = self.dialing and not outgoing
-        link = PartnerLink(number, outgoing, now.mono, now.mono, now.mono)
+        link = PartnerLink(number, outgoing, now.mono, now.mono, now.mono, now.mono)
         if len(self.pending) >= MAX_PENDING_LINKS:
             self.close(next(iter(self.pending.values())), "too many half-open links")
         self.pending[number] = link
@@ -131,6 +141,9 @@ class Links:
             return
         for each in messages:
             self._message(link, each, now)
+
+    def _contact_every(self) -> float:
+        return float(max(self.offer.receive_timer_s // 3, 1))
 
     def close(self, link: PartnerLink, reason: str) -> None:
         """Close a link, pending or established; what was sent on it is flushed."""
@@ -234,6 +247,8 @@ class Links:
             return  # closed by an earlier message of the same read
         link.received = now.mono
         kind = message.kind
+        if kind != MessageType.CONTACT:
+            link.progress = now.mono
         if kind == MessageType.CONNECT:
             self._on_connect(link, message, now)
         elif kind == MessageType.CONNECTACK:

@@ -5,9 +5,12 @@ Found by reading the code as an adversary and by throwing octets at a node; `p` 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from failoverd.failover.message import Framer, MessageType
+from failoverd.failover import message as wire
+from failoverd.failover.message import Framer, MessageType, ServerState
 from failoverd.leases.lease import BindingState
 from failoverd.ports import Now, Origin
 from tests.pair.duo import Duo, kind, lease_s, normal
@@ -201,3 +204,96 @@ def test_serve_force_outlives_a_restart() -> None:
     duo.start("p")
     duo.run(20)
     assert kind(duo.dora("p", 64)) == "ack"
+
+
+# --- a link that lives and leads nowhere ---------------------------------------------------------------------------------------
+
+
+def test_an_updreqall_that_is_never_done_is_asked_again() -> None:
+    """s is back without its disk and asks for everything; p's UPDDONE never comes (dhcpd forgets it when an ack got lost, 10.2 #14).
+    s sat in recover, the link alive, for ever."""
+    duo = normal()
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.hold_bytes = lambda sender, data: sender == "p" and MessageType.UPDDONE in kinds(data)
+    duo.run(1)
+    duo.start("s")
+    duo.run(30)
+    duo.hold_bytes = lambda sender, data: False
+    assert duo.state("s") == "recover"
+    duo.until(lambda: duo.states() == ("normal", "normal"), 700)
+    assert duo.noted("s", "partner-stalled") == 1
+
+
+def test_a_linked_partner_without_a_state_keeps_nobody_in_startup() -> None:
+    """The handshake completes and no STATE comes: a starting server served nobody for ever, and asked to be stepped at once each time."""
+    duo = normal()
+    duo.crash("p")
+    duo.run(3)
+    duo.hold_bytes = lambda sender, data: sender == "s" and MessageType.STATE in kinds(data)
+    duo.start("p")
+    duo.run(20)
+    assert duo.state("p") == "startup"
+    assert duo.nodes["p"].deadline(duo.now) > duo.now.mono
+    duo.until(lambda: duo.state("p") == "communications-interrupted")
+
+
+def test_auto_partner_down_counts_from_the_last_contact() -> None:
+    """s in communications-interrupted met a partner that only waits (254), for longer than auto-partner-down. The timer stood all the
+    time: a step was wanted at once, always, and when the link was lost the partner was declared down in that instant."""
+    duo = normal()
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint.terms = replace(endpoint.terms, auto_partner_down_s=300)
+    duo.hold_bytes = lambda sender, data: MessageType.STATE in kinds(data)
+    assert endpoint.link is not None
+    endpoint.drop("test", duo.now)
+    duo.run(10)
+    assert endpoint.link is not None
+    waits = wire.state(int(duo.now.wall), 9, state=ServerState.RECOVER_WAIT, flags=0, since=0)
+    endpoint.link_bytes(endpoint.link.number, wire.encode(waits), duo.now)
+    duo.run(310, 1)
+    assert duo.state("p") == "communications-interrupted"
+    assert endpoint.link is not None
+    assert duo.nodes["p"].deadline(duo.now) > duo.now.mono
+    duo.cut()
+    duo.run(200, 1)
+    assert duo.state("p") == "communications-interrupted"
+    duo.until(lambda: duo.state("p") == "partner-down", 300)
+
+
+def test_a_retry_wanted_in_a_state_that_sends_nothing_wants_no_step() -> None:
+    """A RELEASED refused with 16 is told again after 4 s; in potential-conflict nothing is told, and the daemon span."""
+    duo = normal()
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint.updates.retries[FIRST] = duo.now.mono - 1
+    endpoint.record.state = ServerState.POTENTIAL_CONFLICT
+    assert endpoint.deadline(duo.now) > duo.now.mono
+
+
+@pytest.mark.parametrize("said", [0, 1, 99, 5])
+def test_a_state_that_says_nothing_ends_no_doubt(said: int) -> None:
+    """p booted alone and is in doubt. A STATE of no known number, or one that p refuses and drops the link for, made p sure that s had not
+    been in partner-down (safety.md 11)."""
+    duo = normal()
+    duo.run(15)
+    duo.crash("p")
+    duo.hold_bytes = lambda sender, data: sender == "s" and MessageType.STATE in kinds(data)
+    duo.start("p")
+    duo.run(2)
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    assert endpoint.link is not None
+    bound = endpoint.doubt
+    assert bound is not None
+    says = wire.state(int(duo.now.wall), 9, state=said, flags=0, since=0)
+    endpoint.link_bytes(endpoint.link.number, wire.encode(says), duo.now)
+    assert endpoint.doubt == bound
+
+
+def test_a_secondary_believes_no_connectack() -> None:
+    """Only a primary asks with CONNECT. A CONNECTACK from nowhere established a link without MCLT and hash buckets."""
+    duo = Duo(new_pair=False)
+    endpoint = duo.nodes["s"].endpoints["fo"]
+    endpoint.link_up(77, True, duo.now)
+    hello = wire.connect_ack(int(duo.now.wall), 1, name=b"fo", max_unacked=10, receive_timer=30, tls_asked=False)
+    endpoint.link_bytes(77, wire.encode(hello), duo.now)
+    assert endpoint.link is None
