@@ -299,7 +299,7 @@ def _leased(question: Question, lease: Lease, rights: Rights, given: Promise) ->
     hostname = reservation.hostname if reservation is not None and reservation.hostname else client_name(question.packet)
     return lease.evolve(
         state=BindingState.ACTIVE,
-        hw=client.hw,
+        hw=client.hw or bytes((question.packet.htype,)),  # a partner refuses a binding without option 5 (failover-protocol.md 6.3)
         client_id=client.client_id,
         starts=question.wall,
         ends=given.ends,

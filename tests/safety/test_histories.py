@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from failoverd.dhcp.message import Packet, encode
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, MessageType, ServerState
 from failoverd.leases.lease import BindingState
 from failoverd.ports import Now, Origin
-from tests.pair.duo import Duo, kind, lease_s, normal
+from tests.pair.duo import ADDRESS, Duo, kind, lease_s, normal
 
 FIRST = 0x0A000064
 
@@ -297,3 +298,26 @@ def test_a_secondary_believes_no_connectack() -> None:
     hello = wire.connect_ack(int(duo.now.wall), 1, name=b"fo", max_unacked=10, receive_timer=30, tls_asked=False)
     endpoint.link_bytes(77, wire.encode(hello), duo.now)
     assert endpoint.link is None
+
+
+# --- addresses lost for good -----------------------------------------------------------------------------------------------------
+
+
+def test_a_client_without_a_hardware_address_loses_no_address() -> None:
+    """A client with a client-id and hlen 0 (InfiniBand, RFC 4390): the binding was told without option 5, the partner refused it with 3, at
+    the lease's end as well, and the address stayed EXPIRED here for ever. Anyone could empty a pool so."""
+    duo = normal(last=103)
+
+    def packet(kind_: int, options: dict[int, bytes]) -> bytes:
+        return encode(Packet(1, 32, 0, 0, 7, 9, 0x8000, 0, 0, 0, 0, b"", options={53: bytes((kind_,)), 61: b"\xffabcd", **options}))
+
+    offer = duo.say("p", packet(1, {}))
+    assert offer is not None
+    x = offer.yiaddr
+    ask = packet(3, {50: x.to_bytes(4, "big"), 54: ADDRESS["p"].to_bytes(4, "big")})
+    assert kind(duo.say("p", ask)) == "ack"
+    duo.settle()
+    for name in ("p", "s"):
+        assert (duo.lease(name, x).state, duo.lease(name, x).rejected) == (BindingState.ACTIVE, 0)
+    duo.run(650, 1)
+    assert duo.lease("p", x).state in (BindingState.FREE, BindingState.BACKUP)
