@@ -22,6 +22,8 @@ EXIT_BUG = 70  # EX_SOFTWARE: a mistake of ours; the partner carries on
 EXIT_STORE = 74  # EX_IOERR: a commit failed; never retried
 EXIT_HUNG = 75  # EX_TEMPFAIL: the last commit of a clean stop hung
 
+BUG = "a mistake of this program, please report it"
+
 
 def end_now(code: int, text: str) -> NoReturn:
     """End the process without flushing anything (safety.md 3): no STATE, no DISCONNECT, no answer."""

@@ -40,7 +40,7 @@ from failoverd.ports import (
 from failoverd.shell import clock
 from failoverd.shell.beat_notes import DISCARDED, FULL, GAP, HUNG, LOW, MARKER, OLD_ANSWER, OLD_DATAGRAM, ROOM, WITHHELD
 from failoverd.shell.disk import StoreError
-from failoverd.shell.ending import EXIT_BUG, EXIT_HUNG, EXIT_STORE, OrEnd, end_now
+from failoverd.shell.ending import BUG, EXIT_BUG, EXIT_HUNG, EXIT_STORE, OrEnd, end_now
 from failoverd.shell.logs import NoteBook
 from failoverd.shell.sides import Keeps, Steps, ToClients, ToMasters, ToPartners
 
@@ -101,7 +101,7 @@ class Loop:
         self._least_s = min(self._delays.values(), default=OLD_S)
         self._tick_s = min([TICK_S, *(delay / 6 for delay in self._delays.values())])
         self._read, self._end = read, end
-        self._sound = OrEnd(end, EXIT_BUG, "a mistake of this program, please report it")
+        self._sound = OrEnd(end, EXIT_BUG, BUG)
         self._last = read()
         self._queue: list[Input] = []
         self._next = Batch()

@@ -14,10 +14,14 @@ from failoverd.shell.ending import EXIT_CONFIG
 from failoverd.shell.logs import Format
 from failoverd.shell.options import Options
 
+EXIT_CODES = (
+    "Exit codes: 0 stopped cleanly, 1 errors in the configuration, 2 usage, 69 a socket cannot be opened, 70 a mistake of this program, "
+    "73 the database cannot or must not be opened, 74 a commit failed while serving, 75 the last commit hung, 77 a capability is missing."
+)
 DEFAULT_CONFIG = "/etc/failoverd/failoverd.toml"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.option("--config", "path", default=DEFAULT_CONFIG, show_default=True, metavar="FILE", help="The configuration, TOML.")
 @click.option("--server", metavar="NAME", help=f"Which [servers] entry this is; otherwise the word in {SERVER_FILE}.")
 @click.option("--check", is_flag=True, help="Read the configuration, print every problem with its line, and exit: 0 good, 1 bad.")

@@ -13,6 +13,8 @@ import os
 import platform
 import random
 import signal
+import traceback
+from collections.abc import Mapping
 from typing import NoReturn
 
 from failoverd import __version__, compile
@@ -24,7 +26,7 @@ from failoverd.shell.api import start_api
 from failoverd.shell.clients import SERVER_PORT, Clients
 from failoverd.shell.disk import StoreError
 from failoverd.shell.dns import DnsClient
-from failoverd.shell.ending import EXIT_PERMISSION, EXIT_STORE_OPEN, EXIT_UNAVAILABLE, end_now
+from failoverd.shell.ending import BUG, EXIT_BUG, EXIT_PERMISSION, EXIT_STORE_OPEN, EXIT_UNAVAILABLE, end_now
 from failoverd.shell.interfaces import Interfaces
 from failoverd.shell.listen import RunningApi
 from failoverd.shell.logs import NoteBook, Writer, take_over
@@ -63,6 +65,7 @@ async def serve(options: Options) -> None:
     writer = Writer(options.log_format)
     book = NoteBook(writer, options.local.log.level)
     take_over(book)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: _unhandled(book, context))
     book.say(
         "info", "failoverd-starts", version=__version__, server=options.server, python=platform.python_version(), pid=os.getpid()
     )
@@ -77,6 +80,20 @@ async def serve(options: Options) -> None:
         book.say("info", "failoverd-stopped")
     finally:
         book.close()
+
+
+def _unhandled(book: NoteBook, context: Mapping[str, object]) -> None:
+    """What was raised out of a callback or a task that nobody awaits. Out of our own code it is a mistake of ours, and the process
+    ends as it does for one in a beat; a library's is logged."""
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        told = "".join(traceback.format_exception(error))
+        if any(frame.f_globals.get("__name__", "").startswith("failoverd.") for frame, _ in traceback.walk_tb(error.__traceback__)):
+            book.close(LAST_LINES_S)
+            end_now(EXIT_BUG, f"{BUG}: {told}")
+        book.say("error", "event-loop", detail=told)
+    else:
+        book.say("error", "event-loop", detail=str(context.get("message", "")))
 
 
 def _stop_signals() -> asyncio.Event:

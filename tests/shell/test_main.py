@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from failoverd import __version__
 from failoverd.failover.message import Framer, MessageType
-from failoverd.shell.ending import EXIT_CONFIG, EXIT_PERMISSION, EXIT_STORE, EXIT_STORE_OPEN, EXIT_UNAVAILABLE, EXIT_USAGE
+from failoverd.shell.ending import EXIT_BUG, EXIT_CONFIG, EXIT_PERMISSION, EXIT_STORE, EXIT_STORE_OPEN, EXIT_UNAVAILABLE, EXIT_USAGE
 from failoverd.shell.main import main
 from tests.shell.netns import Net
 from tests.shell.test_durability import ask, message
@@ -77,6 +77,17 @@ import sys
 sys.modules["uvloop"] = None  # as if it were not installed
 from failoverd.shell.main import main
 
+main()
+"""
+# A mistake in a callback that no beat surrounds.
+MISTAKEN = """
+from failoverd.shell.main import main
+from failoverd.shell.partner import Partners
+
+def lost(self, link, reason):
+    raise KeyError("a mistake")
+
+Partners.lost = lost
 main()
 """
 # The shortest max-response-delay is 15 s; a test does not wait that long.
@@ -338,6 +349,16 @@ def test_safety_03_a_failing_commit_ends_the_process_and_says_nothing_more(site:
     assert kinds == [MessageType.CONNECT]
     assert "a commit failed: disk I/O error" in daemon.text()
     daemon.logged("failoverd-serves")  # what was logged before is not lost with it
+
+
+@pytest.mark.root
+def test_a_mistake_in_any_callback_of_ours_ends_the_process(site: Site) -> None:
+    with site.partner() as listener:
+        daemon = site.start(program=MISTAKEN)
+        daemon.told("READY=1")
+        listener.accept()[0].close()
+        assert daemon.ends() == EXIT_BUG
+    assert "KeyError: 'a mistake'" in daemon.text()
 
 
 @pytest.mark.root
