@@ -288,7 +288,7 @@ def _grant(question: Question, house: House, lease: Lease, rights: Rights, subne
     if given is None or house.low_disk or (remains and given.ends < lease.ends):
         if not remains:
             return Decision(DISK_LOW if house.low_disk else LONE_BOOT, address=lease.address)
-        return _acked(question, REMAINING, lease, None, subnet, remains)
+        return _acked(question, REMAINING, lease, _confirmed(question, lease, rights), subnet, remains)
     house.table.take_offer(lease.address)
     return _acked(question, ACKED, lease, _leased(question, lease, rights, given), subnet, given.give_s)
 
@@ -313,6 +313,14 @@ def _leased(question: Question, lease: Lease, rights: Rights, given: Promise) ->
         agent=question.packet.options.get(Code.AGENT_INFORMATION, b""),
         flags=FLAG_RESERVED if reservation is not None else 0,
     )
+
+
+def _confirmed(question: Question, lease: Lease, rights: Rights) -> Lease | None:
+    """The lease after an ACK of what remains: as it was. Without contact the client may have given it back to the partner before, whose
+    RELEASED must not win over this ACK: so it is owed, one write at most for each lease and outage."""
+    if not rights.failover or rights.balanced or lease.owed:
+        return None
+    return lease.evolve(cltt=question.wall, owed=True, rejected=0)
 
 
 def _acked(question: Question, why: str, old: Lease, new: Lease | None, subnet: Subnet, give_s: int) -> Decision:

@@ -13,7 +13,7 @@ from failoverd.dhcp.message import Packet, encode
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, MessageType, ServerState
 from failoverd.leases.lease import BindingState
-from failoverd.ports import Now, Origin
+from failoverd.ports import DiskState, Now, Origin
 from tests.pair.duo import ADDRESS, Duo, kind, lease_s, normal
 
 FIRST = 0x0A000064
@@ -321,3 +321,37 @@ def test_a_client_without_a_hardware_address_loses_no_address() -> None:
         assert (duo.lease(name, x).state, duo.lease(name, x).rejected) == (BindingState.ACTIVE, 0)
     duo.run(650, 1)
     assert duo.lease("p", x).state in (BindingState.FREE, BindingState.BACKUP)
+
+
+@pytest.mark.parametrize("low", [True, False])
+def test_a_release_at_the_partner_does_not_win_over_an_ack_given_since(low: bool) -> None:
+    """0 s: the link is cut. 40 s: the client releases x at s, then comes back and asks p, which answers with the remaining time, for its
+    disk is low (safety.md 7), or it booted alone (11), and wrote nothing. Contact: s's RELEASED met a lease that p owed nobody, x was
+    free, and another client had it while the first held it for nine minutes more."""
+    duo = normal(last=103)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.run(15)
+    duo.cut()
+    duo.run(40)
+    duo.release("s", 1, x)
+    if low:
+        duo.inbox["p"].append(DiskState(True))
+    else:
+        duo.crash("p")
+        duo.start("p")
+        duo.run(20)
+    duo.tick()
+    again = duo.renew("p", 1, x)
+    assert again is not None
+    held_until = duo.now.wall + lease_s(again)
+    assert held_until > duo.now.wall + 400
+    duo.inbox["p"].append(DiskState(False))
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    duo.run(10)
+    for name in ("p", "s"):
+        lease = duo.lease(name, x)
+        assert (lease.state, lease.owed) == (BindingState.ACTIVE, False)
+        assert lease.ends >= held_until - 2
