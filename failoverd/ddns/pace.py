@@ -71,7 +71,8 @@ class Server:
 @dataclass(slots=True)
 class Lane:
     """One zone of one target: its due rows, and whether it is held. `pending`: keys of rows with work to do, oldest first.
-    `refused`: rows that were refused since the zone last took anything; `taken`: how many messages it took."""
+    `refused`: rows that were refused since the zone last took anything; `taken`: how many messages it took. `held`: an operator
+    holds the zone, "" for not."""
 
     target: str
     zone: str
@@ -87,6 +88,7 @@ class Lane:
     refused: set[bytes] = field(default_factory=set)
     ok_wall: float = 0.0
     taken: int = 0
+    held: str = ""
 
     def push(self, mono: float, serial: int, key: bytes) -> None:
         """A row is due at `mono`; ties go by `serial`."""
@@ -99,6 +101,8 @@ class Lane:
     def opens_mono(self, mono: float) -> float | None:
         """When the first entry of the heap may go as far as the zone is concerned, None when only an answer can change that."""
         first = self.heap[0]
+        if self.held:
+            return None
         if not self.reason:
             return max(first[0], mono)
         if self.inflight:

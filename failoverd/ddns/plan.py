@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from random import Random
 
 from failoverd.ddns import reasons
-from failoverd.ddns.names import dotted, reverse_name
-from failoverd.ddns.outbox import Outbox
+from failoverd.ddns.names import dotted
+from failoverd.ddns.outbox import FOREVER, Outbox
+from failoverd.ddns.repair import Repairs, is_hold
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value, row_key
 from failoverd.ddns.shelf import Shelf
-from failoverd.ddns.wants import Claims, wanted_name
+from failoverd.ddns.wants import Claim, Claims, pointer_of, wanted_name
 from failoverd.ddns.zone import DnsPlan
-from failoverd.leases.lease import Lease
+from failoverd.leases.lease import NO_FORWARD, Lease
 from failoverd.notes import Note
 from failoverd.ports import DnsAnswer, Now, Origin, Output
 
@@ -39,8 +40,9 @@ class Planner:
         self._claims = Claims()
         self._targets = tuple(sorted({zone.target for zone in plan.zones}))
         self._taking: deque[bytes] = deque()
-        self._shelf = Shelf(plan, stored)
+        self._shelf = Shelf(plan, [text for text in stored if not is_hold(text)])
         self._outbox = Outbox(plan, self._shelf, rng, self._settle)
+        self.repairs = Repairs(plan, self._shelf, filter(is_hold, stored), self._want)
 
     # --- leases -------------------------------------------------------------------------------------------------------
 
@@ -50,16 +52,18 @@ class Planner:
         for lease in leases:
             name = wanted_name(lease)
             if name:
-                self._claims.put(lease, self._plan, self._owned(name))
+                self._shelf.reverse_at(dotted(lease.address), lease.rev)
+                self._claims.put(lease, self._plan, self._owned(name, pointer_of(lease) if lease.dns & NO_FORWARD else ""))
         for row in self._shelf.rows.values():
             if row.kind == FORWARD and row.want:
                 for claim in self._claims.of(row.name):
                     if any(v.text == dotted(claim.address) for v in row.want):
                         self._claims.newest(row.name, claim.address)
 
-    def _owned(self, name: str) -> bool:
-        rows = [row for target in self._targets if (row := self._shelf.rows.get(row_key(target, FORWARD, name))) is not None]
-        return all(row.owner == ME for row in rows)
+    def _owned(self, name: str, pointer: str) -> bool:
+        """Whether we speak for a name; `pointer`: for a lease that has nothing but a PTR."""
+        keys = [row_key(t, REVERSE, pointer) if pointer else row_key(t, FORWARD, name) for t in self._targets]
+        return all(row.owner == ME for key in keys if (row := self._shelf.rows.get(key)) is not None)
 
     def lease_changed(self, old: Lease | None, new: Lease, origin: Origin, now: Now, out: Output) -> None:
         """A lease changed: want again, for its old and its new name and their reverse names, what all live leases want.
@@ -70,42 +74,46 @@ class Planner:
             return
         was, name = wanted_name(old), wanted_name(new)
         mine = origin is not Origin.PARTNER
+        gone = pointer_of(old)
         if was and was != name:
             self._claims.drop(was, new.address)
-            self._want(was, new.address, now, out)
+            self._want(was, new.address, now, out, gone=gone)
         if not name:
             return
+        self._shelf.reverse_at(dotted(new.address), new.rev)
         if self._claims.put(new, self._plan, mine):
-            self._want(name, new.address, now, out)
+            self._want(name, new.address, now, out, gone=gone if was == name else "")
         elif mine:
             self._hurry(name, new.address, now, out)
 
-    def _want(self, name: str, address: int, now: Now, out: Output, holder: str = "") -> None:
-        """Compute `want` of one name and of the reverse names that it touches."""
+    def _want(self, name: str, address: int, now: Now, out: Output, holder: str = "", gone: str = "") -> None:
+        """Compute `want` of one name and of the reverse names that it touches. `gone`: the reverse name that its lease had before."""
         rows = [row for target in self._targets if (row := self._shelf.rows.get(row_key(target, FORWARD, name))) is not None]
         chosen, losers = self._claims.select(name, holder or next((_holder(row) for row in rows if _holder(row)), ""))
         if losers:
             out.notes.append(Note(reasons.TAKEN, now.wall, address=address, subject=name))
-        touched = {address: None}
-        touched.update((claim.address, None) for claim in self._claims.of(name))
+        pointers: dict[str, Claim | None] = {gone: None} if gone else {}
         for row in rows:
-            touched.update((_address(v), None) for v in row.want if v.rtype == "A")
+            pointers.update((self._shelf.pointer_of(v), None) for v in row.want if v.rtype == "A")
+        for claim in self._claims.of(name):
+            if claim.pointer:
+                pointers[claim.pointer] = claim if claim is chosen or not claim.forward else None
         values = (Value("A", dotted(chosen.address), chosen.ttl),) if chosen else ()
         guard, owner = (chosen.guard, ME if chosen.mine else PEER) if chosen else ("", ME)
         found = False
         for target in self._targets:
             row = self._shelf.want(target, FORWARD, name, values, guard, owner, now, out, self._server)
             found = found or row is not None
-        for each in touched:
-            pointer = (Value("PTR", name, chosen.ttl),) if chosen and chosen.address == each else ()
-            found = self._want_pointer(each, name, pointer, owner, now, out) or found
-        if chosen and not found:
+        for reverse, each in pointers.items():
+            found = self._want_pointer(reverse, name, each, now, out) or found
+        if not found and (chosen or any(pointers.values())):
             out.notes.append(Note(reasons.NO_ZONE, now.wall, address=address, subject=name))
 
-    def _want_pointer(self, address: int, name: str, values: tuple[Value, ...], owner: str, now: Now, out: Output) -> bool:
-        """The reverse name of one address; a pointer to another name than `name` is not ours to take away."""
+    def _want_pointer(self, reverse: str, name: str, claim: Claim | None, now: Now, out: Output) -> bool:
+        """The PTR of one reverse name; a pointer to another name than `name` is not ours to take away."""
         found = False
-        reverse = reverse_name(address)
+        values = (Value("PTR", name, claim.ttl),) if claim else ()
+        owner = ME if claim is None or claim.mine else PEER
         for target in self._targets:
             row = self._shelf.rows.get(row_key(target, REVERSE, reverse))
             if not values and (row is None or not row.want or row.want[0].text != name):
@@ -143,7 +151,7 @@ class Planner:
             row = self._shelf.rows.get(self._taking.popleft())
             if row is not None and row.owner == PEER:
                 self._shelf.own(row, ME)
-                self._claims.own(row.name if row.kind == FORWARD else "")
+                self._claims.own(row.name if row.kind == FORWARD else row.want[0].text if row.want else "")
                 wait_s = self._rng.uniform(0.0, TAKEOVER_SPREAD_S) if row.want else 0.0
                 self._shelf.reassert(row, wait_s, now, out, "partner-down")
 
@@ -159,6 +167,8 @@ class Planner:
         """Send what is due."""
         if self._taking:
             self._take_slice(now, out)
+        if not self._outbox.paused:
+            self.repairs.due(now, out)
         self._outbox.due(now, out)
 
     def answered(self, answer: DnsAnswer, now: Now, out: Output) -> None:
@@ -167,9 +177,25 @@ class Planner:
 
     def deadline(self, now: Now) -> float:
         """Monotonic time at which `due` has something to do, infinity for none."""
-        return now.mono if self._taking else self._outbox.deadline(now)
+        if self._taking:
+            return now.mono
+        bulk = FOREVER if self._outbox.paused else self.repairs.deadline()
+        return min(bulk, self._outbox.deadline(now))
 
     # --- what it says about itself ------------------------------------------------------------------------------------
+
+    @property
+    def fenced(self) -> bool:
+        """Whether nothing is sent at all (safety.md 25)."""
+        return self._outbox.paused
+
+    def row(self, key: bytes) -> Row | None:
+        """One row. Not to be changed."""
+        return self._shelf.rows.get(key)
+
+    def row_keys(self) -> list[bytes]:
+        """The keys of all rows, in no order."""
+        return list(self._shelf.rows)
 
     def rows_list(self) -> list[Row]:
         """All rows, by target, kind and name. Not to be changed."""
@@ -211,18 +237,13 @@ class Planner:
             "inflight": lane.inflight,
             "oldest_s": max(0.0, now.wall - oldest) if oldest else 0.0,
             "last_ok": lane.ok_wall,
-            "state": "held" if lane.reason else "ok",
-            "reason": lane.reason,
-            "detail": lane.detail,
-            "retry_in_s": max(0.0, lane.until_mono - now.mono) if lane.reason else 0.0,
+            "state": "held" if lane.held or lane.reason else "ok",
+            "reason": lane.held or lane.reason,
+            "detail": "" if lane.held else lane.detail,
+            "retry_in_s": max(0.0, lane.until_mono - now.mono) if lane.reason and not lane.held else 0.0,
         }
 
 
 def _holder(row: Row) -> str:
     """The DHCID that has the name now: the one that is wanted, else the one that what is left stands under."""
     return row.guard if row.want else row.held_guard if row.have or row.maybe else ""
-
-
-def _address(value: Value) -> int:
-    a, b, c, d = value.text.split(".")
-    return int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)

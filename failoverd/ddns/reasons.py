@@ -75,3 +75,18 @@ UNFENCED = declare("ddns-unfenced", "info", "DNS updates are sent again.")
 TAKEOVER = declare(
     "ddns-takeover", "info", "Partner-down: the names that the partner registered are ours to keep up and to remove."
 )
+HELD_BY_OPERATOR = declare(
+    "ddns-zone-held-by-operator",
+    "info",
+    "An operator holds this zone: nothing is sent to it and its names wait, until: failoverctl ddns release ZONE.",
+)
+RELEASED_BY_OPERATOR = declare(
+    "ddns-zone-released-by-operator", "info", "An operator released the zone; what waited is being sent."
+)
+DROPPED = declare(
+    "ddns-dropped",
+    "warning",
+    "An operator gave a name up: it is tried again only when a client asks for it, and records of ours that may be in the zone are "
+    "no longer removed.",
+)
+REPAIRED = declare("ddns-repaired", "info", "The repairs or resends that an operator asked for have all been handed out.")
