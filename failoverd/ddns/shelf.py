@@ -33,6 +33,7 @@ class Shelf:
         self.servers: dict[str, Server] = {}
         self.busy: set[bytes] = set()
         self.refused: dict[bytes, int] = {}
+        self._reverse: dict[str, str] = {}
         for zone in plan.zones:
             name = ",".join(f"{host}:{port}" for host, port in zone.primaries)
             server = self.servers.setdefault(name, Server(name))
@@ -199,12 +200,23 @@ class Shelf:
         forward = self.rows.get(row_key(row.target, FORWARD, row.want[0].text))
         if forward is None or forward.owner == PEER:
             return True
-        return any(reverse_of(v.rtype, v.text) == row.name for v in forward.have)
+        return any(self.pointer_of(v) == row.name for v in forward.have)
+
+    def reverse_at(self, address: str, name: str) -> None:
+        """The PTR of an address stands at `name`, "": at its plain name."""
+        if name:
+            self._reverse[address] = name
+        elif self._reverse:
+            self._reverse.pop(address, None)
+
+    def pointer_of(self, value: Value) -> str:
+        """The owner name of the PTR of an address record."""
+        return self._reverse.get(value.text) or reverse_of(value.rtype, value.text)
 
     def wake(self, forward: Row, now: Now, out: Output) -> None:
         """A forward row came to rest: its PTRs may go, or wait with a reason."""
         for value in forward.want if forward.kind == FORWARD else ():
-            row = self.rows.get(row_key(forward.target, REVERSE, reverse_of(value.rtype, value.text)))
+            row = self.rows.get(row_key(forward.target, REVERSE, self.pointer_of(value)))
             if row is None or row.owner == PEER or row.key in self.busy or row.state not in {State.DIRTY, State.HELD}:
                 continue
             if row.due_mono < 0 and (self.eligible(row) or row.drop()):

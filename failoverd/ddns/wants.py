@@ -9,34 +9,47 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from failoverd.ddns.dhcid import guard
+from failoverd.ddns.names import reverse_name
 from failoverd.ddns.zone import DnsPlan
-from failoverd.leases.lease import NEVER, BindingState, Lease
+from failoverd.leases.lease import NEVER, NO_FORWARD, NO_REVERSE, BindingState, Lease
 
 
 class Claim(NamedTuple):
-    """One live lease that wants a name. `mine`: this server, not the partner, spoke to the client last."""
+    """One live lease that wants a name. `mine`: this server, not the partner, spoke to the client last. `forward`: its address record
+    is ours to register. `pointer`: owner name of its PTR record, "" for none."""
 
     address: int
     guard: str
     ttl: int
     mine: bool
+    forward: bool = True
+    pointer: str = ""
 
 
 def wanted_name(lease: Lease | None) -> str:
     """The name that a lease wants now: only a bound client with an identity wants one."""
     if lease is None or lease.state is not BindingState.ACTIVE or not lease.client:
         return ""
-    return lease.fqdn
+    return lease.fqdn if lease.dns & (NO_FORWARD | NO_REVERSE) != NO_FORWARD | NO_REVERSE else ""
+
+
+def pointer_of(lease: Lease | None) -> str:
+    """The owner name of the PTR record of a lease, "" when it is not ours to register. As the lease has it, for the configuration may
+    have changed since."""
+    if lease is None or lease.dns & NO_REVERSE:
+        return ""
+    return lease.rev or reverse_name(lease.address)
 
 
 def ttl_of(lease: Lease, plan: DnsPlan) -> int:
-    """Fixed, or a third of the lease between the bounds (RFC 4702 5)."""
+    """Fixed, or a part of the lease between the bounds, a third by default (RFC 4702 5)."""
     if plan.ttl_s:
         return plan.ttl_s
     if lease.ends >= NEVER:
         return plan.ttl_max_s
-    third = (lease.ends - max(lease.starts, lease.cltt)) // 3
-    return min(max(third, plan.ttl_min_s), plan.ttl_max_s)
+    length = lease.ends - max(lease.starts, lease.cltt)
+    part = length * plan.ttl_percent // 100 if plan.ttl_percent else length // 3
+    return min(max(part, plan.ttl_min_s), plan.ttl_max_s)
 
 
 class Claims:
@@ -62,7 +75,7 @@ class Claims:
             ttl = ttl if ttl * 2 <= before.ttl else before.ttl
         elif before is not None:
             del claims[lease.address]  # another client: it stands at the end of the line
-        claim = Claim(lease.address, owner, ttl, mine)
+        claim = Claim(lease.address, owner, ttl, mine, not lease.dns & NO_FORWARD, pointer_of(lease))
         claims[lease.address] = claim
         return claim != before
 
@@ -86,21 +99,21 @@ class Claims:
             claims[address] = claim._replace(mine=True)
 
     def select(self, name: str, holder: str) -> tuple[Claim | None, int]:
-        """The claim that gets the name, and how many claims of other clients go without.
+        """The claim that gets the name, and how many claims of other clients go without. Claims that want only a PTR have no part in it.
 
         `holder`: the DHCID that has the name now, "" for none; it keeps the name as long as it has a claim.
         """
-        claims = self._by_name.get(name)
+        claims = [claim for claim in self._by_name.get(name, {}).values() if claim.forward]
         if not claims:
             return None, 0
         first: Claim | None = None
         chosen: Claim | None = None
-        for claim in claims.values():
+        for claim in claims:
             first = first or claim
             if claim.guard == holder:
                 chosen = claim
         if chosen is None and first is not None:
-            for claim in claims.values():
+            for claim in claims:
                 chosen = claim if claim.guard == first.guard else chosen
         assert chosen is not None
-        return chosen, sum(claim.guard != chosen.guard for claim in claims.values())
+        return chosen, sum(claim.guard != chosen.guard for claim in claims)

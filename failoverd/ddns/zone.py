@@ -14,14 +14,17 @@ class Zone:
     primaries: tuple[tuple[str, int], ...]
     key_file: str
     key_name: str = ""
+    static_key_file: str = ""  # the operator's own key for static entries, "" for none
 
 
 @dataclass(slots=True, frozen=True)
 class DnsPlan:
-    """All zones, and the rules for records. TTL = ttl_s, or lease/3 bounded by min and max when ttl_s is 0 (RFC 4702 5)."""
+    """All zones, and the rules for records. TTL = ttl_s, or when that is 0 ttl_percent of the lease (0: a third, RFC 4702 5)
+    bounded by min and max."""
 
     zones: tuple[Zone, ...]
     ttl_s: int = 0
+    ttl_percent: int = 0
     ttl_min_s: int = 600
     ttl_max_s: int = 3600
     conflict_mode: str = "check-with-dhcid"

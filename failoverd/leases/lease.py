@@ -16,6 +16,9 @@ NEVER = 0x7FFFFFFF  # ISC's "never expires" (failover-protocol.md 3.1, option 13
 FLAG_RESERVED = 0x0001
 FLAG_BOOTP = 0x0002
 
+NO_FORWARD = 1  # the client registers its own address record, or only the PTR has a name (Lease.dns)
+NO_REVERSE = 2
+
 
 class BindingState(IntEnum):
     """draft-12 12.3; the numbers are the wire's."""
@@ -40,6 +43,8 @@ class Lease:
     `acked_end`          the lease end that the partner acked or sent (what a dhcpd partner goes by)
     `horizon`            newest of every end and potential expiry ever sent, acked or received: never lowered (safety.md 12)
     `not_before`         no other client before this time (safety.md 15)
+    `disputed`           two clients were granted this address: no third before this time, the latest end and potential expiry of both
+                         (safety.md 19)
     `cltt`               when the client last spoke to this server; `partner_cltt`: to the partner, as told
     `rewind`             the last state that the partner may know of (safety.md 13)
     `owed`               the partner has not acked our current view
@@ -58,6 +63,7 @@ class Lease:
     acked_end: int = 0
     horizon: int = 0
     not_before: int = 0
+    disputed: int = 0
     cltt: int = 0
     partner_cltt: int = 0
     rewind: BindingState = BindingState.FREE
@@ -65,6 +71,8 @@ class Lease:
     rejected: int = 0
     hostname: str = ""  # what the client or its reservation asked for (option 12, option 81), as received
     fqdn: str = ""  # the name chosen for DNS, absolute with trailing dot; "" when none
+    dns: int = 0  # what of it is not ours to register: NO_FORWARD, NO_REVERSE
+    rev: str = ""  # owner name of the PTR record where it is not the plain one of the address (RFC 2317); removal goes by it
     agent: bytes = b""  # relay agent information (option 82) of the last request, for the record
     generation: int = 0  # counts changes of this record
 
@@ -99,6 +107,8 @@ class Lease:
             out["hostname"] = self.hostname
         if self.fqdn:
             out["fqdn"] = self.fqdn
+        if self.rev:
+            out["rev"] = self.rev
         return _encode(out)
 
     @classmethod
@@ -123,7 +133,7 @@ class Lease:
 _NAMES = tuple(f.name for f in fields(Lease))
 _BYTES = ("hw", "client_id", "agent")
 _BYTES_SET = frozenset(_BYTES)
-_INTS = tuple(n for n in _NAMES if n not in {"address", "state", "hostname", "fqdn", *_BYTES})
+_INTS = tuple(n for n in _NAMES if n not in {"address", "state", "hostname", "fqdn", "rev", *_BYTES})
 
 
 def virgin(address: int) -> Lease:

@@ -11,7 +11,7 @@ from failoverd.leases.rights import Rights
 
 def free(lease: Lease, state: BindingState = BindingState.FREE) -> Lease:
     """The lease is over and both agree (or there is no partner). Its last client stays on record, to get it again."""
-    return lease.evolve(state=state, fqdn="", agent=b"", flags=lease.flags & ~2)
+    return lease.evolve(state=state, fqdn="", dns=0, rev="", agent=b"", flags=lease.flags & ~2)
 
 
 def _recycle(lease: Lease, rights: Rights) -> bool:
@@ -47,6 +47,8 @@ def abandoned(lease: Lease, rights: Rights, now: int, abandon_s: int) -> Lease:
         client_id=b"",
         hostname="",
         fqdn="",
+        dns=0,
+        rev="",
         agent=b"",
         ends=now + abandon_s,
         cltt=now,

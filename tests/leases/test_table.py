@@ -115,6 +115,8 @@ def test_a_large_pool_costs_nothing_before_it_is_used() -> None:
         rejected=st.integers(0, 255),
         hostname=st.text(max_size=20),
         fqdn=st.text(max_size=20),
+        dns=st.integers(0, 3),
+        rev=st.text(max_size=20),
         agent=st.binary(max_size=20),
         generation=st.integers(0, 2**40),
     )
