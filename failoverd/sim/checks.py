@@ -246,10 +246,11 @@ def never_quiet(events: list[Event]) -> Iterator[Violation]:
         if final.owed or any(lease[4] for lease in final.leases):
             rows = [_dotted(lease[0]) for lease in final.leases if lease[4]]
             yield Violation("e", final.t, f"{final.server} still owes {final.owed} updates at the end: {' '.join(rows[:5])}")
-    yield from _differences(one, other)
+    yield from differences(one, other)
 
 
-def _differences(one: Final, other: Final) -> Iterator[Violation]:
+def differences(one: Final, other: Final) -> Iterator[Violation]:
+    """Where the two tables disagree: on a state, or on the client and the end of an ACTIVE lease."""
     left = {lease[0]: lease for lease in one.leases}
     right = {lease[0]: lease for lease in other.leases}
     for address in sorted(set(left) | set(right)):

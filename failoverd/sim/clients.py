@@ -45,6 +45,7 @@ class Habits:
     roam: float
     decline: float
     fresh: float = 0.0
+    hurry_s: float = 0.0  # it renews after this time already
 
 
 class Client:
@@ -215,6 +216,8 @@ class Client:
         self._enter("bound")
         t1 = ack.address(Code.RENEWAL_TIME) or lease_s // 2
         t2 = ack.address(Code.REBINDING_TIME) or lease_s * 7 // 8
+        if self.habits.hurry_s:
+            t1 = min(t1, round(self.rng.expovariate(1 / self.habits.hurry_s)))
         self._later(max(self.sent + t1 - self.world.t, 0.5), lambda: self._renew(self.sent + t2))
 
     def _renew(self, t2: float) -> None:

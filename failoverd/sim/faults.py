@@ -30,6 +30,7 @@ class Faults:
             (self._slow_disk, 2),
             (self._bad_disk, 1),
             (self._bad_udp, 2),
+            (self._slow_link, 2),
             (self._no_master, 1),
         ]
         self._kinds = [kind for kind, weight in kinds for _ in range(weight if self.rng.random() < 0.6 else 0)] or [self._cut]
@@ -122,6 +123,16 @@ class Faults:
             udp.delay_s = 0.002
 
         self._later(100.0, good)
+
+    def _slow_link(self) -> None:
+        """The partner is far: updates cross, acks come when the lease has moved on."""
+        self.pair.tcp.delay_s = self.rng.choice((0.2, 1.0, 4.0))
+        self._note(f"slow link, {self.pair.tcp.delay_s} s")
+
+        def fast() -> None:
+            self.pair.tcp.delay_s = 0.002
+
+        self._later(150.0, fast)
 
     def _no_master(self) -> None:
         self._note("master down")

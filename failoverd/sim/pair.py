@@ -120,6 +120,7 @@ class Pair:
             roam=0.6 if kind == "roaming" else 0.0,
             decline=0.1 if kind == "shy" else 0.0,
             fresh=0.8 if kind == "fresh" else 0.0,
+            hurry_s=10.0 if rng.random() < 0.15 else 0.0,
         )
 
     def _to_client(self, server: Server, send: ClientSend) -> None:
