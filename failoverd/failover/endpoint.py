@@ -380,10 +380,11 @@ class Endpoint(Links):
         return self.record.state in free_to_send or self.updates.request is not None
 
     def _note_level(self, now: Now) -> None:
-        """safety.md 9: once both are normal with everything acked, earlier and longer MCLTs are history."""
+        """safety.md 9: longer MCLTs are history once both were normal for as long: what the partner granted so and never told has ended."""
         record = self.record
         both = record.state is S.NORMAL and record.partner_state is S.NORMAL
-        if both and record.wait_mclt_s > record.mclt_s and not self.updates.owed:
+        long = now.wall - max(record.since, record.partner_since) >= record.wait_mclt_s
+        if both and long and record.wait_mclt_s > record.mclt_s and not self.updates.owed:
             record.wait_mclt_s = record.mclt_s
             self.persist()
 
@@ -428,7 +429,7 @@ class Endpoint(Links):
 
     def _schedule_balance(self, now: Now) -> None:
         wait = max(self.updates.next_balance(int(now.wall)) - now.wall, 0.0)
-        due = now.mono + wait + self.rng.random() * 4
+        due = now.mono + wait + (self.rng.random() * 4 if wait else 0.0)
         if self.balance_at is None or due < self.balance_at:
             self.balance_at = due
 

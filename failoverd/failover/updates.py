@@ -24,7 +24,7 @@ from failoverd.notes import declare
 from failoverd.ports import Now, Origin
 
 RETRY_LESS_CRITICAL_S = 4.0  # a RELEASED or ABANDONED refused with 16 is told once more after this (failover-protocol.md 6.4)
-TRANSFERS_AT_ONCE = 500  # addresses handed over in one step; the rest follows in the next ones
+TRANSFERS_AT_ONCE = 500  # addresses of a pool handed over in one step; the rest follows in the next ones
 FREED = (BindingState.EXPIRED, BindingState.RELEASED, BindingState.RESET)
 
 REFUSED_BY_PARTNER = declare(
@@ -119,6 +119,7 @@ class Updates:
         self.request: Request | None = None
         self.retries: dict[int, float] = {}
         self.last_balance = 0
+        self.unfinished = False  # the last run stopped at TRANSFERS_AT_ONCE: the next one is due at once
         self.hba = terms.hba
 
     # --- owing ------------------------------------------------------------------------------------------------------------
@@ -268,10 +269,21 @@ class Updates:
             name = LESS_CRITICAL if reason == RejectReason.LESS_CRITICAL_BINDING else REFUSED_BY_US
             self.house.note(name, now, address=binding.address or 0, subject=self.terms.name, detail=f"{int(reason)} {text}")
             link.send(wire.bnd_reject(int(now.wall), message.xid, binding.address, reason, text))
+            self._keep_claim(binding, now)
             return
         assert binding.address is not None
         self._take(binding, rights, now)
         link.send(wire.bndack(int(now.wall), message.xid, binding.address))
+
+    def _keep_claim(self, binding: Binding, now: Now) -> None:
+        """We refused the partner's grant to another client than ours: it may be in use until its end (safety.md 19)."""
+        if binding.address is None or binding.state != BindingState.ACTIVE or not self.house.table.has_row(binding.address):
+            return
+        lease = self.house.table.get(binding.address)
+        theirs = Lease(0, hw=binding.hw or b"", client_id=binding.client_id or b"").client
+        until = _both_claims(lease, binding)
+        if lease.state is BindingState.ACTIVE and lease.client != theirs and until > lease.disputed:
+            self.house.change(lease, lease.evolve(disputed=until), Origin.PARTNER, "disputed", now)
 
     def _judge(self, binding: Binding, rights: Rights, in_normal: bool, now: Now) -> tuple[int, str] | None:
         """The reject code and its text, or None to accept."""
@@ -326,6 +338,7 @@ class Updates:
             if new.client != old.client:
                 new.hostname = ""
                 if old.state is BindingState.ACTIVE and state is BindingState.ACTIVE and old.client:
+                    new.disputed = _both_claims(old, binding)
                     self.house.note(CONFLICT, now, address=address, subject=self.terms.name, detail=old.client.hex())
         if state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
@@ -348,7 +361,7 @@ class Updates:
         """A lease that has just become free on both: the primary hands it to the secondary when its client is the secondary's and
         the secondary does not hoard (6.3 step 13)."""
         state = self.house.table.pool_of(lease.address)
-        if not self.terms.primary or not rights.balanced or state is None or not lease.client or lease.not_before > now.wall:
+        if not self.terms.primary or not rights.balanced or state is None or not lease.client or not _rested(lease, now):
             return lease
         if owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))):
             return lease
@@ -370,12 +383,15 @@ class Updates:
             part = balance.share(free, backup, terms.primary, terms.max_misbalance, terms.max_ownership)
             short = short or part.give < part.panic
             moved += self._hand_over(state, part, now)
+        self.unfinished = moved >= TRANSFERS_AT_ONCE
         if moved:
             self.house.note(POOL_MOVED, now, subject=self.terms.name, detail=f"{moved} addresses")
         return moved, short
 
     def next_balance(self, now: int) -> int:
         """When to balance next (8.4), the earliest of all pools, without the random part. Wall seconds."""
+        if self.unfinished:
+            return now
         terms, table = self.terms, self.house.table
 
         def end_of(address: int) -> int:
@@ -405,7 +421,7 @@ class Updates:
 
         def movable(lease: Lease) -> bool:
             """Settled, and not resting: the partner does not know until when (safety.md 15)."""
-            return not lease.owed and lease.not_before <= now.wall
+            return not lease.owed and _rested(lease, now)
 
         theirs = (
             [] if give <= -part.hold else [a for a in (state.free if self.terms.primary else state.backup) if self._partners(a)]
@@ -433,6 +449,16 @@ class Updates:
         if not lease.client:
             return False
         return owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))) is not self.terms.primary
+
+
+def _rested(lease: Lease, now: Now) -> bool:
+    """Whether the partner may have the address: it does not know of a rest or a dispute of ours."""
+    return max(lease.not_before, lease.disputed) <= now.wall
+
+
+def _both_claims(lease: Lease, binding: Binding) -> int:
+    """The latest end and potential expiry of our grant and the partner's."""
+    return max(lease.disputed, lease.ends, lease.potential, binding.ends or 0, binding.potential or 0)
 
 
 def _handed(lease: Lease, state: BindingState, now: Now) -> Lease:

@@ -50,7 +50,8 @@ NOT_BEFORE = declare(
 DISPUTED = declare(
     "address-disputed",
     "warning",
-    "The partner refused our last update for this address, so neither server gives it out until they agree.",
+    "The partner refused our last update for this address, so neither server gives it out until they agree. Or both had granted it, to"
+    " two clients: then no third client gets it before both grants have ended.",
     limited=True,
 )
 ABANDONED = declare(
@@ -98,6 +99,8 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
     if not rights.may_allocate:
         return LONE_BOOT
     if lease.rejected and lease.rejected != 16:
+        return DISPUTED
+    if not same and lease.disputed and now <= lease.disputed + rights.slack_s:
         return DISPUTED
     if lease.state in (BindingState.FREE, BindingState.BACKUP):
         return _not_ours(lease, same, rights, now)

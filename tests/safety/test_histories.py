@@ -355,3 +355,43 @@ def test_a_release_at_the_partner_does_not_win_over_an_ack_given_since(low: bool
         lease = duo.lease(name, x)
         assert (lease.state, lease.owed) == (BindingState.ACTIVE, False)
         assert lease.ends >= held_until - 2
+
+
+def test_an_address_that_two_clients_were_granted_goes_to_no_third() -> None:
+    """The link is cut and p is wrongly told partner-down; 700 s later p grants x, of s's half, to client 3, and s grants it to client 20.
+    Contact: client 3's grant is the later one and stands. It gives x back at once; x was free on both and went to a third client while
+    client 20, which nobody has told yet, held it for nine minutes more (safety.md 19)."""
+    duo = normal(last=103)
+    duo.cut()
+    duo.run(40)
+    duo.command("p", "partner-down")
+    duo.run(700, 2)
+    granted = {ack.yiaddr: mac for mac in range(1, 5) if (ack := duo.dora("p", mac)) is not None}
+    lost = duo.dora("s", 20)
+    assert lost is not None
+    x, held_until = lost.yiaddr, duo.now.wall + lease_s(lost)
+    duo.run(2)
+    assert kind(duo.renew("p", granted[x], x)) == "ack"
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    duo.run(5)
+    assert duo.lease("s", x).hw[-1] == granted[x]
+    duo.release("p", granted[x], x)
+    assert min(duo.lease(name, x).disputed for name in ("p", "s")) >= held_until - 1
+    while duo.now.wall < held_until - 70:
+        for name in ("p", "s"):
+            other = duo.dora(name, 30)
+            assert other is None or other.yiaddr != x, f"{name} gave it to a third {held_until - duo.now.wall:.0f} s early"
+        duo.run(60, 1)
+
+
+def test_a_shorter_mclt_counts_only_when_nothing_of_the_longer_can_be_left() -> None:
+    """s alone grants 30 leases under an MCLT of 600 s; p returns with 60 s, both are normal, p owes nothing, but most of what s owes waits
+    for the window. s dies. p waited 60 s, not 600, for addresses of s's half (safety.md 9)."""
+    duo = normal()
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint.record.mclt_s = 60
+    duo.run(300, 1)
+    assert endpoint.rights(duo.now).wait_mclt_s == 600
+    duo.run(700, 1)
+    assert endpoint.rights(duo.now).wait_mclt_s == 60
