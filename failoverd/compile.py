@@ -14,11 +14,12 @@ from failoverd.config_options import encode_all
 from failoverd.config_subnets import client_key, text_of
 from failoverd.config_values import dotted
 from failoverd.ddns import zone as ddns
+from failoverd.ddns.propagation import WatchedZone, WatchPlan
 from failoverd.dhcp import scope as dhcp
 from failoverd.failover.terms import Terms
 from failoverd.leases.pool import Pool as LeasePool
 
-__all__ = ["dns_plan", "pick_server", "scopes", "terms"]
+__all__ = ["dns_plan", "pick_server", "scopes", "terms", "watch_plan"]
 
 
 def scopes(config: Config, server: str) -> dhcp.Scopes:
@@ -82,8 +83,6 @@ def _subnet(config: Config, at: int, network: str, server: str, mine: frozenset[
         lease_s=times.lease_s,
         min_lease_s=times.min_s,
         max_lease_s=times.max_s,
-        ddns_domain=subnet.ddns.domain if subnet.ddns else "",
-        name_template=subnet.ddns.name_template if subnet.ddns else "",
         boot_file=_innermost(level.boot_file for level in levels) or "",
         next_server=_next_server(levels),
         server_name=_innermost(level.server_name for level in levels) or "",
@@ -124,7 +123,9 @@ def _reservations(config: Config, at: int) -> list[tuple[bytes, dhcp.Reservation
     out = []
     for each in config.subnets[at].reservations:
         options = encode_all(each.options)
-        value = dhcp.Reservation(each.hardware or b"", each.client_id or b"", each.address, each.hostname or "", options)
+        value = dhcp.Reservation(
+            each.hardware or b"", each.client_id or b"", each.address, (each.hostname or "").partition(".")[0], options
+        )
         out.append((client_key(each), value))
     return out
 
@@ -171,13 +172,33 @@ def dns_plan(config: Config) -> ddns.DnsPlan:
     """The zones and rules; the shell reads the key files and learns the names of the keys."""
     rules = config.ddns
     zones = [
-        ddns.Zone(zone.target, zone.name, tuple((dotted(address), port) for address, port in zone.primaries), zone.key_file)
+        ddns.Zone(
+            master.target,
+            zone.name,
+            _endpoints(master.primaries),
+            str(master.key_file),
+            static_key_file=zone.static_key_file or rules.static_key_file or "",
+        )
         for zone in rules.zones
+        for _, master in zone.masters
     ]
     return ddns.DnsPlan(
         zones=tuple(sorted(zones, key=lambda zone: (zone.target, zone.name))),
         ttl_s=rules.ttl,
+        ttl_percent=rules.ttl_percent or 0,
         ttl_min_s=rules.ttl_min,
         ttl_max_s=rules.ttl_max,
         conflict_mode=rules.conflict_mode,
     )
+
+
+def watch_plan(config: Config) -> WatchPlan:
+    """What is watched at the secondaries of each zone."""
+    zones = [
+        WatchedZone(master.target, zone.name, _endpoints(master.watch)) for zone in config.ddns.zones for _, master in zone.masters
+    ]
+    return WatchPlan(tuple(sorted(zones, key=lambda zone: (zone.target, zone.name))), config.ddns.lag_warn)
+
+
+def _endpoints(values: Iterable[tuple[int, int]]) -> tuple[tuple[str, int], ...]:
+    return tuple((dotted(address), port) for address, port in values)

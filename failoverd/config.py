@@ -33,7 +33,9 @@ from failoverd.config_values import read_word
 __all__ = ["Config", "ConfigError", "Path", "Problem", "check", "json_schema", "load", "parse_text", "pick_server", "write_schema"]
 
 SERVER_FILE = "/etc/failoverd/server"
-TABLES = frozenset({"relationship", "shared-network", "subnet", "pool", "reservation", "zone"})  # the arrays of tables
+TABLES = frozenset(
+    {"relationship", "shared-network", "subnet", "pool", "reservation", "zone", "reverse-map", "mirror-to"}
+)  # the arrays of tables
 MAX_OCTETS = 16 << 20  # 100,000 reservations are about 10 MB
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -221,23 +223,25 @@ def _key_files(config: Config, path: str) -> tuple[list[Problem], list[Problem]]
     """Errors and warnings about the TSIG keys on this machine. A missing file is a warning: --check may run elsewhere."""
     errors: list[Problem] = []
     warnings: list[Problem] = []
-    for at, zone in enumerate(config.ddns.zones):
-        key: Path = ("ddns", "zone", at, "key-file")
+    masters = [((at, *below), master) for at, zone in enumerate(config.ddns.zones) for below, master in zone.masters]
+    for at, master in masters:
+        key: Path = ("ddns", "zone", *at, "key-file")
         place = (path, config.line(key), dotted_key(key))
+        key_file = str(master.key_file)
         try:
-            with open(zone.key_file, "rb") as file_of_key:
+            with open(key_file, "rb") as file_of_key:
                 mode = os.fstat(file_of_key.fileno()).st_mode
                 empty = not file_of_key.read(1)
         except FileNotFoundError:
-            warnings.append(Problem(*place, f"{zone.key_file} is not on this machine; put the key there before failoverd starts"))
+            warnings.append(Problem(*place, f"{key_file} is not on this machine; put the key there before failoverd starts"))
         except OSError as error:
-            errors.append(Problem(*place, f"{zone.key_file} cannot be read: {error.strerror}; let failoverd's user read it"))
+            errors.append(Problem(*place, f"{key_file} cannot be read: {error.strerror}; let failoverd's user read it"))
         else:
             if mode & stat.S_IROTH:
-                text = f"everybody on this machine can read {zone.key_file}; chmod 640, owner root, group failoverd"
+                text = f"everybody on this machine can read {key_file}; chmod 640, owner root, group failoverd"
                 errors.append(Problem(*place, text))
             if empty:
-                errors.append(Problem(*place, f"{zone.key_file} is empty; write a key with tsig-keygen -a hmac-sha256"))
+                errors.append(Problem(*place, f"{key_file} is empty; write a key with tsig-keygen -a hmac-sha256"))
     return errors, warnings
 
 

@@ -75,6 +75,7 @@ def listed(names: frozenset[str]) -> str:
 
 def cross_check(config: Config, names: Names) -> Findings:
     """Every finding about the configuration as a whole."""
+    from failoverd.config_names_check import check_names
     from failoverd.config_subnets import check_subnets
 
     found = Findings()
@@ -83,6 +84,7 @@ def cross_check(config: Config, names: Names) -> Findings:
     _unique_relationships(found, config)
     _address_pairs(found, config)
     check_subnets(found, config, names)
+    check_names(found, config)
     _ddns(found, config)
     _machine(found, config, names)
     return found
@@ -218,10 +220,11 @@ def _ddns(found: Findings, config: Config) -> None:
         found.warn(("ddns", "conflict-mode"), text)
     seen: set[tuple[str, str]] = set()
     for at, zone in enumerate(ddns.zones):
-        if (zone.target, zone.name) in seen:
-            text = f"{zone.name} of target {zone.target} is there already; remove it, or give it another target"
-            found.error(("ddns", "zone", at, "name"), text)
-        seen.add((zone.target, zone.name))
+        for below, master in zone.masters:
+            if (master.target, zone.name) in seen:
+                text = f"{zone.name} of target {master.target} is there already; remove it, or give it another target"
+                found.error(("ddns", "zone", at, *below, "target" if below else "name"), text)
+            seen.add((master.target, zone.name))
 
 
 def _machine(found: Findings, config: Config, names: Names) -> None:

@@ -30,6 +30,7 @@ def digest(config: Config) -> str:
 def canonical(config: Config) -> dict[str, object]:
     """The shared part as plain data; what `failoverctl` shows when two servers differ."""
     common = config.model_dump(include={"site", "dhcp", "ddns"})
+    common["ddns"]["name_secret"] = hashlib.sha256(config.ddns.name_secret.encode()).hexdigest()  # compared, never shown
     relationships = []
     for relationship in config.relationships:
         terms = relationship.model_dump(exclude={"split", "hba", "auto_partner_down"})
@@ -45,7 +46,13 @@ def canonical(config: Config) -> dict[str, object]:
         shown["pools"].sort(key=lambda pool: pool["range"])
         shown["reservations"].sort(key=lambda reservation: reservation["address"])
         subnets.append(shown)
-    zones = [zone.model_dump(exclude={"key_file"}) for zone in config.ddns.zones]
+    zones = [
+        zone.model_dump(exclude={"key_file": True, "static_key_file": True, "mirror_to": {"__all__": {"key_file"}}})
+        for zone in config.ddns.zones
+    ]
+    del common["ddns"]["static_key_file"]
+    for each in zones:
+        each["mirror_to"].sort(key=lambda mirror: mirror["target"])
     common["ddns"]["zones"] = sorted(zones, key=lambda zone: (zone["target"], zone["name"]))
     return {
         "form": FORM,

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from failoverd import config_digest
 from failoverd.config_lines import Path, nearest
+from failoverd.config_names import Naming, SiteNaming
 from failoverd.config_problem import Problem
+from failoverd.config_table import Table
 from failoverd.config_values import (
     Address,
     ClientId,
@@ -23,15 +25,14 @@ from failoverd.config_values import (
     FilePath,
     Hardware,
     Hba,
+    HostName,
     Interfaces,
-    Label,
     Listen,
     Name,
     OptionValue,
     Prefix,
     Range,
     Size,
-    Template,
     User,
     Word,
     dotted,
@@ -39,21 +40,7 @@ from failoverd.config_values import (
 
 ISC_UNACKED = 100  # dhcpd's default for max-unacked-updates (failover-protocol.md 11.1)
 
-T = TypeVar("T", bound="Table")
-
-
-def _kebab(name: str) -> str:
-    return name.replace("_", "-")
-
-
-class Table(BaseModel):
-    """What all tables have in common: unknown keys are errors, "1" is not 1, and nothing changes after validation.
-
-    Defaults are written as the file would say them ("1h"), so that the schema shows them so; fields where that is another type than the
-    value's say validate_default, which also tells the type checker.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True, alias_generator=_kebab)
+T = TypeVar("T", bound=Table)
 
 
 class Log(Table):
@@ -241,6 +228,7 @@ class Pool(Table):
     range: list[Range] = Field(min_length=1, description='addresses: "first-last" or single ones; reserved ones are taken out')
     relationship: Name | None = Field(default=None, description="the relationship that shares this pool")
     server: Word | None = Field(default=None, description="for a pool without relationship: the only server that leases from it")
+    ddns: Naming | None = Field(default=None, description="names of its clients, where they differ from the subnet's")
 
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """The ranges in order of address, touching ones joined."""
@@ -265,17 +253,11 @@ class Reservation(Table):
     hardware: Hardware | None = Field(default=None, description="the host's Ethernet address; or client-id")
     client_id: ClientId | None = Field(default=None, description='the host\'s option 61, in hex or { text = "name" }; or hardware')
     address: Address = Field(description="the address, inside the subnet; if a pool covers it, it is taken out of the pool")
-    hostname: Label | None = Field(default=None, description="the host's name: given to it, and used for DNS")
-    options: dict[str, OptionValue] = Field(default={}, description="options for this host, before those of its subnet")
-
-
-class SubnetDdns(Table):
-    """DNS names for the clients of a subnet."""
-
-    domain: Domain = Field(description="the domain that client names are put into")
-    name_template: Template = Field(
-        default="", description='the name of a client that sends none, {ip} standing for its address (10-10-0-100); "" for none'
+    hostname: HostName | None = Field(
+        default=None, description="the host's name: given to it, and used for DNS; a whole name with dots, or a label in the domain"
     )
+    ddns: Naming | None = Field(default=None, description="names, where they differ from the subnet's")
+    options: dict[str, OptionValue] = Field(default={}, description="options for this host, before those of its subnet")
 
 
 class Subnet(Inner):
@@ -283,9 +265,20 @@ class Subnet(Inner):
 
     subnet: Prefix = Field(description="address and prefix length, like 10.10.0.0/22")
     shared_network: Name | None = Field(default=None, description="the shared network that this subnet belongs to")
-    ddns: SubnetDdns | None = Field(default=None, description="DNS names for its clients; left out: none")
+    ddns: Naming | None = Field(default=None, description="DNS names for its clients, where they differ from [ddns]")
     pools: list[Pool] = Field(default=[], alias="pool", description="its dynamic addresses")
     reservations: list[Reservation] = Field(default=[], alias="reservation", description="its hosts with addresses of their own")
+
+
+class Mirror(Table):
+    """A second, independent master of a zone: the same names, with their own progress."""
+
+    target: Word = Field(description="what this name server, or view of one, is called in status")
+    primaries: list[Endpoint] = Field(min_length=1, description='its primary servers, tried in order: "address" or "address:port"')
+    key_file: FilePath | None = Field(default=None, description="file with its TSIG key; left out: the zone's own key-file")
+    watch: list[Endpoint] = Field(
+        default=[], description="its secondaries whose serial is watched; left out: those of the NS records"
+    )
 
 
 class Zone(Table):
@@ -295,9 +288,24 @@ class Zone(Table):
     name: Domain = Field(description="the zone, forward or reverse")
     primaries: list[Endpoint] = Field(min_length=1, description='its primary servers, tried in order: "address" or "address:port"')
     key_file: FilePath = Field(description="file with the TSIG key, as tsig-keygen writes it")
+    static_key_file: FilePath | None = Field(
+        default=None, description="file with the operator's own key for static entries in this zone; left out: that of [ddns]"
+    )
+    watch: list[Endpoint] = Field(default=[], description="secondaries whose serial is watched; left out: those of the NS records")
+    mirror_to: list[Mirror] = Field(default=[], description="independent masters that get everything that this zone gets")
+
+    @property
+    def masters(self) -> list[tuple[Path, Mirror]]:
+        """The zone's own master and its mirrors, each with the path of its keys below the zone, key files filled in."""
+        own = Mirror.model_construct(target=self.target, primaries=self.primaries, key_file=self.key_file, watch=self.watch)
+        mirrors = [
+            (("mirror-to", at), mirror if mirror.key_file else mirror.model_copy(update={"key_file": self.key_file}))
+            for at, mirror in enumerate(self.mirror_to)
+        ]
+        return [((), own), *mirrors]
 
 
-class Ddns(Table):
+class Ddns(SiteNaming):
     """What failoverd writes into DNS."""
 
     ttl: Duration = Field(
@@ -307,6 +315,12 @@ class Ddns(Table):
     ttl_max: Duration = Field(default="1h", validate_default=True, ge=1, description="longest TTL when it follows the lease time")
     conflict_mode: Literal["check-with-dhcid", "check-exists-with-dhcid", "no-check-with-dhcid", "no-check-without-dhcid"] = Field(
         default="check-with-dhcid", description="whether a name that somebody else has may be taken over (RFC 4703; Kea's words)"
+    )
+    lag_warn: Duration = Field(
+        default="60s", validate_default=True, ge=1, description="warn when a secondary shows a change later than this"
+    )
+    static_key_file: FilePath | None = Field(
+        default=None, description="file with the operator's own TSIG key, for failoverctl ddns static; left out: no static entries"
     )
     zones: list[Zone] = Field(default=[], alias="zone", description="the zones")
 

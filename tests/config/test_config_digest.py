@@ -17,7 +17,7 @@ SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "pair.toml"
 TEXT = SAMPLE.read_text()
 RAW = tomllib.loads(TEXT)
 DIGEST = parse_text(TEXT).digest()
-TABLES = {"relationship", "shared-network", "subnet", "pool", "reservation", "zone"}
+TABLES = {"relationship", "shared-network", "subnet", "pool", "reservation", "zone", "mirror-to"}
 
 
 def toml(value: object) -> str:
