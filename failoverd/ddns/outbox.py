@@ -13,9 +13,22 @@ from random import Random
 
 from failoverd.ddns import reasons
 from failoverd.ddns.pace import LOST, MALFORMED, WINDOW_ALL, ZONE_TROUBLE, Lane, backoff
-from failoverd.ddns.rows import FORWARD, ME, PEER, Row, State, Value
-from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_LOOK_S, RECHECK_S, Shelf
-from failoverd.ddns.steps import EXISTS_MODE, MODES, QUERIES, REMOVALS, TABLE, Step, Then, first_step, judge, message, second_step
+from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value
+from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_LOOK_S, RECHECK_S, Shelf, ripe
+from failoverd.ddns.steps import (
+    EXISTS_MODE,
+    MODES,
+    QUERIES,
+    REMOVALS,
+    TABLE,
+    Step,
+    Then,
+    first_step,
+    judge,
+    message,
+    removal_step,
+    second_step,
+)
 from failoverd.ddns.zone import DnsPlan
 from failoverd.notes import Note
 from failoverd.ports import DnsAnswer, Now, Output
@@ -30,13 +43,17 @@ FOREVER = float("inf")
 
 @dataclass(slots=True)
 class Flight:
-    """One message that is out. `sent`: what it puts into the zone; `drop`: what a removal of this round still takes away."""
+    """One message that is out. `sent`: what it puts into the zone; `drop`: what a removal of this round still takes
+    away, under `guard`; `taken`: all that it takes away; `ghost`: it takes away what a lost message may have put there."""
 
     row: Row
     lane: Lane
     step: Step
     gen: int
     drop: tuple[Value, ...]
+    guard: str = ""
+    ghost: bool = False
+    taken: tuple[Value, ...] = ()
     sent: tuple[Value, ...] = ()
     messages: int = 1
 
@@ -53,7 +70,6 @@ class Outbox:
         self._settle = settle
         self.paused = True  # until the node says that we are not in doubt (safety.md 25)
         self.flights: dict[int, Flight] = {}
-        self._handed: dict[bytes, tuple[str, tuple[Value, ...]]] = {}
         self._ident = 0
         self._turn = 0
 
@@ -99,18 +115,9 @@ class Outbox:
 
     def _begin(self, row: Row, lane: Lane, now: Now, out: Output) -> None:
         """Start a round for a row."""
-        row.recheck_at = 0.0 if row.state is State.CLEAN else row.recheck_at
-        if row.owner == PEER:
-            step: Step | None = None if row.want else Step.LOOK
-        else:
-            step = first_step(row, self._mode, self.shelf.eligible(row))
-        if step is None:
-            if row.owner == ME and not row.want:
-                self.shelf.delete(row, out, "nothing is left of it")
-            elif row.owner == ME:
-                self.shelf.park(row, out)
+        flight = self._ghost(row, lane, now) or self._round(row, lane, now, out)
+        if flight is None:
             return
-        flight = Flight(row, lane, step, row.gen, row.drop())
         self.shelf.busy.add(row.key)
         lane.inflight += 1
         lane.server.inflight += 1
@@ -118,6 +125,35 @@ class Outbox:
         if row.owner == ME:
             row.state, row.next_at = State.INFLIGHT, now.wall
         self._send(flight, now, out, write=row.owner == ME)
+
+    def _ghost(self, row: Row, lane: Lane, now: Now) -> Flight | None:
+        """Take away what a lost message may have put there, when no copy of it can come any more or when it is in our way."""
+        if row.owner == ME:
+            mine = {(row.guard, *v.rr) for v in row.want}
+            row.ghosts = tuple(g for g in row.ghosts if not ripe(g.until, now) or g[:3] not in mine)  # saying it again is enough
+        guards = [g.guard for g in row.ghosts if ripe(g.until, now) or (row.chase and g.guard == row.chase)]
+        if not guards:
+            return None
+        drop = tuple(Value(g.rtype, g.text) for g in row.ghosts if g.guard == guards[0])
+        return Flight(row, lane, removal_step(row.kind, drop, self._mode), row.gen, drop, guards[0], ghost=True)
+
+    def _round(self, row: Row, lane: Lane, now: Now, out: Output) -> Flight | None:
+        """What the row itself has to say."""
+        if row.state is State.CLEAN and ripe(row.recheck_at, now):
+            row.recheck_at = 0.0
+        if row.owner == PEER:
+            step: Step | None = None if row.want else Step.LOOK
+        else:
+            step = first_step(row, self._mode, self.shelf.eligible(row))
+        if step is not None:
+            return Flight(row, lane, step, row.gen, row.drop(), row.held_guard, taken=row.drop())
+        if row.owner == ME and not row.want:
+            self.shelf.bury(row, now, out, "nothing is left of it")
+        elif row.owner == ME:
+            self.shelf.dirty(row, now)
+            self.shelf.park(row, out)
+            self.shelf.later(row, now, None)
+        return None
 
     def _send(self, flight: Flight, now: Now, out: Output, *, write: bool) -> None:
         """Send the flight's step; what it may put into the zone is written in the same output."""
@@ -131,11 +167,13 @@ class Outbox:
             flight.sent = row.want
             if row.kind == FORWARD:
                 row.held_guard = row.guard
+        elif flight.step in REMOVALS and not flight.ghost:
+            row.maybe, row.have = flight.row.known(), ()  # until the answer we do not know
         self._ident += 1
         self.flights[self._ident] = flight
         if write:
             self.shelf.write(row, out, flight.step.name.lower())
-        out.after_commit.append(message(flight.step, row, flight.drop, self._ident))
+        out.after_commit.append(message(flight.step, row, flight.drop, flight.guard, self._ident))
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
@@ -228,6 +266,10 @@ class Outbox:
             return
         if cell is Then.APPLIED:
             self._applied(flight, now, out)
+        elif cell is Then.REMOVED and flight.ghost:
+            flight.row.chase = ""
+            flight.row.ghosts = tuple(g for g in flight.row.ghosts if g.guard != flight.guard or not ripe(g.until, now))
+            self._again(flight, now, out, 0.0)
         elif cell is Then.REMOVED:
             self._removed(flight, now, out)
         elif cell is Then.BLOCKED:
@@ -243,7 +285,7 @@ class Outbox:
     def _next(self, flight: Flight, step: Step, now: Now, out: Output) -> None:
         """Send the next message of the round, unless the world changed meanwhile: then the row starts over."""
         row = flight.row
-        stale = row.gen != flight.gen or row.owner == PEER or self.paused
+        stale = self.paused or (not flight.ghost and (row.gen != flight.gen or row.owner == PEER))
         if stale or flight.messages >= MESSAGES_A_ROUND:
             self._again(flight, now, out, 0.0 if stale else backoff(row.attempts + 4, ROW_BACKOFF_MAX_S, self._rng))
             return
@@ -278,14 +320,10 @@ class Outbox:
         self._land(flight)
         self.shelf.refused.pop(row.key, None)
         out.notes.append(Note(reasons.REMOVED, now.wall, subject=row.name, detail=flight.step.name.lower()))
-        gone = (*row.have, *row.maybe)
-        handed = row.kind == FORWARD and bool(row.want)
-        row.have = ()
-        row.maybe = gone if row.recheck_at and not row.want else ()
-        if handed:
-            if row.recheck_at:  # a late copy of the old holder's add may still take the free name before the new one's
-                self._handed[row.key] = (row.held_guard, gone)
-            row.recheck_at = 0.0
+        left = tuple(v for v in row.known() if row.kind == REVERSE and v.rr not in {t.rr for t in flight.taken})
+        self.shelf.forget(row)
+        row.maybe = left  # a pointer that is wanted was not asked about
+        if row.kind == FORWARD and row.want:
             self.shelf.dirty(row, now)
             self.shelf.write(row, out, "free for its next holder")
             self._settle(row.name, row.guard, now, out)
@@ -303,12 +341,11 @@ class Outbox:
         if row.owner == PEER:
             self.shelf.mark(row, now, out, "the partner's now")
             return
-        if not row.want and not row.recheck_at:
-            self.shelf.delete(row, out, "done")
+        if not row.want:
+            self.shelf.bury(row, now, out, "done")
             return
         self.shelf.rest(row, State.CLEAN, 0.0)
-        if row.recheck_at:
-            self.shelf.at(row, now, max(0.0, row.recheck_at - now.wall))
+        self.shelf.later(row, now, None)
         self.shelf.write(row, out, "done")
 
     def _judge(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
@@ -326,10 +363,9 @@ class Outbox:
         elif found == "other" and self._mode == EXISTS_MODE:
             self._next(flight, Step.EXISTS, now, out)
         else:
-            row.have = row.maybe = ()
-            handed = self._handed.pop(row.key, None)
-            if handed is not None and handed[0] == what:
-                row.held_guard, row.maybe = handed
+            self.shelf.forget(row)
+            if found == "other" and any(g.guard == what for g in row.ghosts):
+                row.chase = what
                 self._again(flight, now, out, 0.0)
                 return
             if found == "other" and self._settle(row.name, what, now, out):
@@ -340,7 +376,7 @@ class Outbox:
             self._settle_down(flight, State.CONFLICT, detail, now, out)
 
     def _blocked(self, flight: Flight, what: str, now: Now, out: Output) -> None:
-        flight.row.have = flight.row.maybe = ()  # nothing else can stand beside a CNAME
+        self.shelf.forget(flight.row)  # nothing else can stand beside a CNAME
         out.notes.append(Note(reasons.BLOCKED, now.wall, subject=flight.row.name, detail=what))
         self._settle_down(flight, State.BLOCKED, what, now, out)
 
@@ -353,7 +389,7 @@ class Outbox:
             self.shelf.mark(row, now, out, "changed meanwhile")
             return
         self.shelf.rest(row, state, row.dirty_since)
-        self.shelf.at(row, now, None if state is State.DEAD else CONFLICT_RETRY_S)
+        self.shelf.later(row, now, None if state is State.DEAD else CONFLICT_RETRY_S)
         self.shelf.write(row, out, state)
         self.shelf.wake(row, now, out)
 
@@ -369,7 +405,7 @@ class Outbox:
         else:
             there = not {v.text for v in row.drop()}.isdisjoint(text.lower() for _, text in answer.records)
         if not there:
-            self.shelf.delete(row, out, "the partner removed it")
+            self.shelf.bury(row, now, out, "the partner removed it")
         else:
             self.shelf.rest(row, State.CLEAN, 0.0)
-            self.shelf.at(row, now, PEER_LOOK_S)
+            self.shelf.later(row, now, PEER_LOOK_S)

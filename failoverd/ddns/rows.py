@@ -45,6 +45,16 @@ class Value(NamedTuple):
         return self.rtype, self.text
 
 
+class Ghost(NamedTuple):
+    """A record that a lost message of ours may still put there until `until` (UTC seconds), under DHCID `guard`, although the name
+    has passed on meanwhile."""
+
+    guard: str
+    rtype: str
+    text: str
+    until: float
+
+
 @dataclass(slots=True)
 class Row:
     """One owner name of one target.
@@ -57,6 +67,7 @@ class Row:
     `gen`         counts changes of `want`; `done_gen`: the one that the zone shows
     `next_at`     when it is tried next; `dirty_since`: oldest change not yet in the zone, 0 for none
     `recheck_at`  a lost message of ours may be applied until its signature is too old: say it again then; 0 for no doubt
+    `ghosts`      the same for records that are no longer in `maybe`, because the name went to another client
     """
 
     target: str
@@ -80,7 +91,10 @@ class Row:
     last_error: str = ""
     server: str = ""
 
+    ghosts: tuple[Ghost, ...] = ()
+
     # not stored
+    chase: str = field(default="", compare=False)  # DHCID of a ghost that is in our way now
     due_mono: float = field(default=-1.0, compare=False)
 
     @property
@@ -97,6 +111,10 @@ class Row:
                 seen.setdefault(value.rr, value)
         return tuple(seen.values())
 
+    def known(self) -> tuple[Value, ...]:
+        """What is or may be in the zone."""
+        return (*self.have, *(v for v in self.maybe if not self.shows(*v.rr)))
+
     def shows(self, rtype: str, text: str) -> bool:
         """Whether a verified answer says that the zone holds this record."""
         return any(v.rr == (rtype, text) for v in self.have)
@@ -108,6 +126,8 @@ class Row:
             values = getattr(self, name)
             if values:
                 out[name] = [list(v) for v in values]
+        if self.ghosts:
+            out["ghosts"] = [list(g) for g in self.ghosts]
         for name, default in _PLAIN.items():
             value = getattr(self, name)
             if value != default:
@@ -122,6 +142,8 @@ class Row:
         for name, value in raw.items():
             if name in _VALUES:
                 setattr(row, name, tuple(Value(str(r), str(t), int(ttl)) for r, t, ttl in value))
+            elif name == "ghosts":
+                row.ghosts = tuple(Ghost(str(g), str(r), str(t), float(until)) for g, r, t, until in value)
             elif name == "state":
                 row.state = State(value)
             elif name in _PLAIN:
@@ -133,7 +155,9 @@ class Row:
 
 _VALUES = ("want", "have", "maybe")
 _PLAIN: dict[str, object] = {
-    f.name: f.default for f in fields(Row) if f.name not in {"target", "kind", "name", "zone", "due_mono", *_VALUES}
+    f.name: f.default
+    for f in fields(Row)
+    if f.name not in {"target", "kind", "name", "zone", "due_mono", "ghosts", "chase", *_VALUES}
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from failoverd.ddns.names import reverse_of
 from failoverd.ddns.pace import Lane, Server
-from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value, row_key
+from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Ghost, Row, State, Value, row_key
 from failoverd.ddns.steps import hands_over
 from failoverd.ddns.zone import DnsPlan
 from failoverd.ports import Kind, Now, Origin, Output, Write
@@ -19,6 +19,11 @@ HURRY_S = 60.0  # a renewal hastens the retry of a conflict, but not more often
 PEER_LOOK_S = 3600.0
 NO_ZONE_CONFIGURED = "no zone is configured for it"
 UNSETTLED = frozenset({State.CONFLICT, State.BLOCKED, State.HELD, State.DEAD})
+
+
+def ripe(until: float, now: Now) -> bool:
+    """Whether no copy of a lost message can be applied any more. Half of the spare second goes to the two clocks' rounding."""
+    return until <= now.wall + 0.5
 
 
 class Shelf:
@@ -95,16 +100,16 @@ class Shelf:
             self.write(row, out, cause)
             return
         if not row.want and not row.have and not row.maybe:
-            self.delete(row, out, cause)
+            self.bury(row, now, out, cause)
             return
         row.attempts = 0
         if row.owner == PEER:
             self.rest(row, State.CLEAN, 0.0)
-            self.at(row, now, None if row.want else PEER_LOOK_S)
+            self.later(row, now, None if row.want else PEER_LOOK_S)
         elif row.want == row.have and not row.maybe and row.guard == row.held_guard:
             self.rest(row, State.CLEAN, 0.0)
             row.done_gen = row.gen
-            self.at(row, now, max(0.0, row.recheck_at - now.wall) if row.recheck_at else None)
+            self.later(row, now, None)
         else:
             self.dirty(row, now)
         self.write(row, out, cause)
@@ -147,13 +152,13 @@ class Shelf:
             if (row.target, row.zone) not in self.lanes:
                 continue
             if row.owner == PEER:
-                self.at(row, now, None if row.want else min(PEER_LOOK_S, max(0.0, row.next_at - now.wall)))
+                self.later(row, now, None if row.want else min(PEER_LOOK_S, max(0.0, row.next_at - now.wall)))
             elif row.state is State.DIRTY:
                 self.dirty(row, now)
             elif row.state in {State.CONFLICT, State.BLOCKED}:
-                self.at(row, now, min(CONFLICT_RETRY_S, max(0.0, row.next_at - now.wall)))
-            elif row.recheck_at:
-                self.at(row, now, min(RECHECK_S, max(0.0, row.recheck_at - now.wall)))
+                self.later(row, now, min(CONFLICT_RETRY_S, max(0.0, row.next_at - now.wall)))
+            else:
+                self.later(row, now, None)
         self.boot = []
 
     def dirty(self, row: Row, now: Now) -> None:
@@ -181,6 +186,32 @@ class Shelf:
         self._serial += 1
         row.due_mono, row.next_at = now.mono + after_s, now.wall + after_s
         self.lanes[row.target, row.zone].push(row.due_mono, self._serial, row.key)
+
+    def later(self, row: Row, now: Now, after_s: float | None) -> None:
+        """Try the row after some seconds, or sooner when something that we lost has become too old to be applied."""
+        waits = [min(RECHECK_S, max(0.0, ghost.until - now.wall)) for ghost in row.ghosts]
+        if row.recheck_at and row.state is State.CLEAN:
+            waits.append(min(RECHECK_S, max(0.0, row.recheck_at - now.wall)))
+        if after_s is not None:
+            waits.append(after_s)
+        self.at(row, now, min(waits, default=None))
+
+    def forget(self, row: Row) -> None:
+        """Nothing under `held_guard` is in the zone; but what a lost message may still put there is remembered."""
+        if row.recheck_at:
+            lost = {v.rr: Ghost(row.held_guard, v.rtype, v.text, row.recheck_at) for v in (*row.have, *row.maybe)}
+            kept = [g for g in row.ghosts if g.guard != row.held_guard or (g.rtype, g.text) not in lost]
+            row.ghosts = (*kept, *lost.values())
+        row.have = row.maybe = ()
+
+    def bury(self, row: Row, now: Now, out: Output, cause: str) -> None:
+        """Nothing is wanted and nothing is there: the row goes, unless something lost may still appear."""
+        if not row.ghosts:
+            self.delete(row, out, cause)
+            return
+        self.rest(row, State.CLEAN, 0.0)
+        self.later(row, now, None)
+        self.write(row, out, cause)
 
     def write(self, row: Row, out: Output, cause: str) -> None:
         """Write the row in this output."""
@@ -219,9 +250,10 @@ class Shelf:
             row = self.rows.get(row_key(forward.target, REVERSE, self.pointer_of(value)))
             if row is None or row.owner == PEER or row.key in self.busy or row.state not in {State.DIRTY, State.HELD}:
                 continue
-            if row.due_mono < 0 and (self.eligible(row) or row.drop()):
+            waits = row.due_mono < 0 or row.due_mono > now.mono
+            if waits and (self.eligible(row) or row.drop()):
                 self.dirty(row, now)
-            elif row.due_mono < 0:
+            elif waits:
                 self.park(row, out)
 
     def park(self, row: Row, out: Output) -> None:

@@ -92,18 +92,23 @@ def first_step(row: Row, mode: str, eligible: bool) -> Step | None:
     if row.kind == REVERSE:
         if row.want and eligible:
             return Step.PTR_NEW
-        return Step.PTR_DEL if drop else None
+        return removal_step(row.kind, drop, mode) if drop else None
     if not row.want or hands_over(row):
-        if not drop:
-            return None
-        if mode == PLAIN_MODE:
-            return Step.REM_PLAIN
-        return Step.REMOVE if len(drop) == 1 else Step.REM1
+        return removal_step(row.kind, drop, mode) if drop else None
     if mode == FORCE_MODE:
         return Step.FORCE
     if mode == PLAIN_MODE:
         return Step.PLAIN
     return Step.MATCH if row.have or row.maybe else Step.ADD
+
+
+def removal_step(kind: str, drop: tuple[Value, ...], mode: str) -> Step:
+    """How to take away what is ours."""
+    if kind == REVERSE:
+        return Step.PTR_DEL
+    if mode == PLAIN_MODE:
+        return Step.REM_PLAIN
+    return Step.REMOVE if len(drop) == 1 else Step.REM1
 
 
 def second_step(mode: str) -> Step:
@@ -127,15 +132,15 @@ def judge(row: Row, records: tuple[tuple[str, str], ...], exists: bool) -> tuple
     return ("bare", "") if exists else ("absent", "")
 
 
-def message(step: Step, row: Row, drop: tuple[Value, ...], ident: int) -> DnsUpdate | DnsQuery:
-    """The message of a step. `drop`: what a removal takes away (its first value for the steps that go by value)."""
+def message(step: Step, row: Row, drop: tuple[Value, ...], guard: str, ident: int) -> DnsUpdate | DnsQuery:
+    """The message of a step. `drop`: what a removal takes away (its first value for the steps that go by value), under `guard`."""
     if step is Step.PROBE:
         return DnsQuery(ident, row.target, row.zone, row.name, PROBE_TYPES)
     if step is Step.LOOK:
         types = ("PTR",) if row.kind == REVERSE else ("DHCID", *_ADDRESS_TYPES)
         return DnsQuery(ident, row.target, row.zone, row.name, types)
-    prereqs = _removal_prereqs(step, row, drop) if step in REMOVALS else _prereqs(step, row)
-    changes = _removal_changes(step, row, drop) if step in REMOVALS else _changes(step, row)
+    prereqs = _removal_prereqs(step, row.name, drop, guard) if step in REMOVALS else _prereqs(step, row)
+    changes = _removal_changes(step, row.name, drop, guard) if step in REMOVALS else _changes(step, row)
     return DnsUpdate(ident, row.target, row.zone, tuple(prereqs), tuple(changes))
 
 
@@ -167,11 +172,10 @@ def _changes(step: Step, row: Row) -> list[Change]:
     return out + adds
 
 
-def _removal_prereqs(step: Step, row: Row, drop: tuple[Value, ...]) -> list[Prereq]:
-    name = row.name
+def _removal_prereqs(step: Step, name: str, drop: tuple[Value, ...], guard: str) -> list[Prereq]:
     if step in {Step.PTR_DEL, Step.REM_PLAIN}:
         return [Prereq("yxrrset", name, drop[0].rtype, (drop[0].text,))]
-    out = [Prereq("yxrrset", name, "DHCID", (row.held_guard,))]
+    out = [Prereq("yxrrset", name, "DHCID", (guard,))]
     if step is Step.REMOVE:
         out.append(Prereq("yxrrset", name, drop[0].rtype, (drop[0].text,)))
         out += [Prereq("nxrrset", name, t) for t in _ADDRESS_TYPES if t != drop[0].rtype]
@@ -180,13 +184,12 @@ def _removal_prereqs(step: Step, row: Row, drop: tuple[Value, ...]) -> list[Prer
     return out
 
 
-def _removal_changes(step: Step, row: Row, drop: tuple[Value, ...]) -> list[Change]:
-    name = row.name
+def _removal_changes(step: Step, name: str, drop: tuple[Value, ...], guard: str) -> list[Change]:
     if step is Step.REM2:
-        return [Change("del-rr", name, "DHCID", row.held_guard)]
+        return [Change("del-rr", name, "DHCID", guard)]
     if step is Step.REM1:
         return [Change("del-rr", name, v.rtype, v.text) for v in drop]
     out = [Change("del-rr", name, drop[0].rtype, drop[0].text)]
     if step is Step.REMOVE:
-        out.append(Change("del-rr", name, "DHCID", row.held_guard))
+        out.append(Change("del-rr", name, "DHCID", guard))
     return out
