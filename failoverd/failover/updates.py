@@ -243,7 +243,8 @@ class Updates:
         if unchanged:
             new.owed = False
             if flight.state in FREED:
-                new = self._settled(reclaim.agreed(new, BindingState.FREE), rights, now)
+                new = reclaim.agreed(new, BindingState.FREE)
+                new = self._settled(new.evolve(rewind=new.state), rights, now)  # it is free there, too (6.3 step 11)
         self.house.change(lease, new, Origin.PARTNER, "acked", now)
 
     def _rejected(self, flight: Flight, reason: int, text: str, now: Now) -> None:

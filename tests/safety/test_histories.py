@@ -395,3 +395,20 @@ def test_a_shorter_mclt_counts_only_when_nothing_of_the_longer_can_be_left() -> 
     assert endpoint.rights(duo.now).wait_mclt_s == 600
     duo.run(700, 1)
     assert endpoint.rights(duo.now).wait_mclt_s == 60
+
+
+def test_an_address_once_expired_by_agreement_can_be_recycled_when_alone() -> None:
+    """x was leased, expired, and s agreed: free on both. s falls. Alone, p leases x to client 2 and tells nobody; at its end x stayed
+    EXPIRED until contact (7.4 lets p recycle it), since p believed that s knew x as EXPIRED: in a long outage a pool ran dry."""
+    duo = normal(last=103, split=256)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.run(620, 1)
+    assert duo.lease("p", x).state is BindingState.FREE
+    duo.crash("s")
+    duo.settle()
+    granted = [other for mac in range(2, 6) if (other := duo.dora("p", mac)) is not None]
+    assert x in [other.yiaddr for other in granted]
+    duo.run(3700, 20)
+    assert duo.lease("p", x).state is BindingState.FREE
