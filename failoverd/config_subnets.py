@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 
 from failoverd.config_check import Findings, Names, listed
@@ -33,7 +32,6 @@ def check_subnets(found: Findings, config: Config, names: Names) -> None:
                 _range(found, subnet, (first, last), (*where, "range", number), hosts)
                 pools.append((first, last, (*where, "range", number)))
         _reservations(found, subnet, path, hosts)
-        _names_for_dns(found, config, subnet, path)
         _lease_times(found, config, at)
     _pool_overlaps(found, pools)
     _pool_names(found, config)
@@ -211,26 +209,6 @@ def _reserved_twice(found: Findings, config: Config) -> None:
                 text = f"{dotted(reservation.address)} is reserved for another host already; give each its own address"
                 found.error(("subnet", at, "reservation", index, "address"), text)
             seen.add(reservation.address)
-
-
-def _names_for_dns(found: Findings, config: Config, subnet: Subnet, path: Path) -> None:
-    if subnet.ddns is None:
-        return
-    zones = [zone.name for zone in config.ddns.zones]
-    domain = subnet.ddns.domain
-    if not any(_under(domain, zone) for zone in zones):
-        found.warn((*path, "ddns", "domain"), f"no zone holds {domain}: no names are written; add a [[ddns.zone]] for it")
-    spans = [span for pool in subnet.pools for span in pool.range] + [(each.address, each.address) for each in subnet.reservations]
-    for address in sorted({end for span in spans for end in span}):
-        name = ipaddress.IPv4Address(address).reverse_pointer + "."
-        if not any(_under(name, zone) for zone in zones):
-            text = f"no zone holds {name}: PTR records are not written for it; add a [[ddns.zone]] for it"
-            found.warn((*path, "ddns"), text)
-            return
-
-
-def _under(name: str, zone: str) -> bool:
-    return name == zone or name.endswith("." + zone)
 
 
 def _lease_times(found: Findings, config: Config, at: int) -> None:

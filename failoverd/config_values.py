@@ -20,7 +20,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB)", re.ASCII)
 _OCTETS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_/-]{0,61}[a-z0-9_])?")  # "/" and "_": RFC 2317 zones, RFC 8552
-_TEMPLATE = re.compile(r"[A-Za-z0-9-]*\{ip\}[A-Za-z0-9-]*")
+_FIELDS = {"{ip}": "255-255-255-255", "{ip-dashed}": "255-255-255-255", "{mac}": "0" * 12, "{hash8}": "0" * 8}
+_FIELD = re.compile("|".join(map(re.escape, _FIELDS)))
+_CHAR_SET = re.compile(r"\[(?:[^\]\[\\]|\\.)+\]")
 _OPTION_SHAPE = 'a string, a number, true, false, a list or a table, such as { hex = "0a0a0005" }'
 _HEX = re.compile(r"[0-9a-fA-F]{2}(:?[0-9a-fA-F]{2})*")
 _PRINTABLE = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
@@ -231,12 +233,83 @@ def read_label(value: object) -> str:
 
 
 def read_template(value: object) -> str:
-    """A template for one label, with {ip} (the address, dashes for dots) in it exactly once; "" for none."""
-    right = 'letters, digits and - around one {ip}, like "dhcp-{ip}", or "" for none'
+    """A template for one label, with at least one field that tells clients apart; "" for none."""
+    right = 'letters, digits and - around {ip}, {mac} or {hash8}, like "dhcp-{ip}", or "" for none'
     text = _text(value, right)
-    if text and (not _TEMPLATE.fullmatch(text) or len(text) - 4 + 15 > 63 or text[0] == "-" or text[-1] == "-"):
-        raise wrong(f"{show(text)} does not make one host name for each address; write {right}, 52 characters at most")
+    full = _FIELD.sub(lambda found: _FIELDS[found[0]], text)
+    if text and (full == text or not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", full) or len(full) > 63):
+        raise wrong(
+            f"{show(text)} does not make one host name for each client; write {right}, 63 characters at most when filled in"
+        )
     return text
+
+
+def read_host_name(value: object) -> str:
+    """A host's name: one label as it stands, or an absolute name in lower case with trailing dot."""
+    right = "one label like printer, or a whole name like printer.example.test"
+    text = _text(value, right)
+    return read_domain(text) if "." in text else read_label(text)
+
+
+def read_name_or_label(value: object) -> str:
+    """The same in lower case."""
+    return read_host_name(value).lower()
+
+
+def read_host_label(value: object) -> str:
+    """One label in lower case."""
+    return read_label(value).lower()
+
+
+def read_reverse_name(value: object) -> str:
+    """An absolute name with {a}, {b}, {c}, {d} for the octets of an address, lower case."""
+    right = 'a name with {d} for the last octet, like "{d}.0-63.100.51.198.in-addr.arpa."'
+    text = _text(value, right).lower()
+    full = re.sub(r"\{[abcd]\}", "255", text)
+    try:
+        read_domain(full)
+    except PydanticCustomError:
+        raise wrong(f"{show(text)} is no name for a PTR record; write {right}") from None
+    return text.removesuffix(".") + "."
+
+
+def read_char_set(value: object) -> str:
+    """One character class of a regular expression, which matches what a host name may not hold."""
+    right = 'one class of characters like "[^a-z0-9-]"'
+    text = _text(value, right)
+    if not _CHAR_SET.fullmatch(text):
+        raise wrong(f"{show(text)} is not a class of characters; write {right}")
+    try:
+        found = re.compile(text)
+    except re.error:
+        raise wrong(f"{show(text)} is not a class of characters; write {right}") from None
+    if not found.match("."):
+        raise wrong(f"{show(text)} lets dots into a label; write {right}")
+    return text
+
+
+def read_replacement(value: object) -> str:
+    """What stands in the place of a character that a host name may not hold."""
+    right = 'a few letters, digits or -, like "-", or "" to leave them out'
+    text = _text(value, right)
+    if not re.fullmatch(r"[a-z0-9-]{0,8}", text):
+        raise wrong(f"{show(text)} cannot stand in a host name; write {right}")
+    return text
+
+
+def read_secret(value: object) -> str:
+    """A key that people cannot guess; "" for none."""
+    right = '16 characters or more that nobody can guess, as from "openssl rand -base64 24"'
+    if not isinstance(value, str):
+        raise wrong(f"it is not a string; write {right}")
+    if value and len(value) < 16:
+        raise wrong(f"it has {len(value)} characters; write {right}")
+    return value
+
+
+def reverse_pointer(address: int) -> str:
+    """The plain name of the PTR record of an address."""
+    return ipaddress.IPv4Address(address).reverse_pointer + "."
 
 
 def read_path(value: object) -> str:
@@ -334,8 +407,14 @@ ClientId = Annotated[
 ]
 Hba = Annotated[bytes, BeforeValidator(read_hba), _string(r"^[0-9a-fA-F:]{64,95}$")]
 Domain = Annotated[str, BeforeValidator(read_domain), _string()]
-Label = Annotated[str, BeforeValidator(read_label), _string()]
 Template = Annotated[str, BeforeValidator(read_template), _string()]
+HostName = Annotated[str, BeforeValidator(read_host_name), _string()]
+HostLabel = Annotated[str, BeforeValidator(read_host_label), _string()]
+NameOrLabel = Annotated[str, BeforeValidator(read_name_or_label), _string()]
+ReverseName = Annotated[str, BeforeValidator(read_reverse_name), _string()]
+CharSet = Annotated[str, BeforeValidator(read_char_set), _string(r"^\[.+\]$")]
+Replacement = Annotated[str, BeforeValidator(read_replacement), _string("^[a-z0-9-]{0,8}$")]
+Secret = Annotated[str, BeforeValidator(read_secret), _string()]
 FilePath = Annotated[str, BeforeValidator(read_path), _string("^/")]
 Name = Annotated[str, BeforeValidator(read_name), _string()]
 Word = Annotated[str, BeforeValidator(read_word), _string()]

@@ -11,14 +11,17 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from failoverd import node_verbs
+from failoverd.compile_names import name_plan
 from failoverd.config import Config
-from failoverd.ddns.names import decide_name
-from failoverd.dhcp import classify, serve
+from failoverd.dhcp import classify, fqdn, serve
+from failoverd.dhcp.client import Client
 from failoverd.dhcp.message import decode
 from failoverd.dhcp.reasons import OPTIONS_LEFT_OUT, PacketError
+from failoverd.dhcp.scope import Subnet
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.node_house import House
+from failoverd.node_names import UNUSED, Names
 from failoverd.notes import Note
 from failoverd.ports import (
     ClientDatagram,
@@ -51,6 +54,7 @@ class Node(House):
     def __init__(self, config: Config, server: str, stored: Stored, now: Now, rng: Random) -> None:
         """From the configuration and what the store held; `boot` must be called once before the first step."""
         super().__init__(config, server, stored, now, rng)
+        self.names = Names(name_plan(config))
         self.stopping = False
         self.clock_synchronised = True
         self.decisions: deque[Note] = deque(maxlen=DECISIONS)
@@ -139,17 +143,24 @@ class Node(House):
         if decision.left_out:
             codes = ", ".join(map(str, decision.left_out))
             self.out.notes.append(Note(OPTIONS_LEFT_OUT, now.wall, client, decision.address, datagram.interface, codes))
+        if decision.malformed_fqdn:
+            self.out.notes.append(
+                Note(fqdn.MALFORMED, now.wall, client, decision.address, datagram.interface, decision.malformed_fqdn)
+            )
+        if decision.unusable:
+            self.out.notes.append(Note(UNUSED, now.wall, client, decision.address, datagram.interface, decision.unusable))
         if decision.new is not None and decision.old is not None:
-            new, subnet = decision.new, decision.subnet
-            if subnet is not None:
-                new.fqdn = decide_name(new.hostname, new.address, subnet.ddns_domain, subnet.name_template)
-            elif decision.why in (serve.RELEASED, serve.DECLINED):
-                new.fqdn = ""
-            self.change(decision.old, new, Origin.CLIENT, decision.why, now)
+            self.change(decision.old, decision.new, Origin.CLIENT, decision.why, now)
         if decision.route is not None:
             where = decision.route
             send = ClientSend(datagram.interface, datagram.local_ip, where.ip, where.port, decision.reply, where.hw, datagram.mono)
             (self.out.at_once if decision.at_once else self.out.after_commit).append(send)
+
+    def name(self, address: int, subnet: Subnet, client: Client, asked: fqdn.Asked | None) -> fqdn.Named:
+        """What a client is called at an address, and what it is told about it."""
+        state = self.table.pool_of(address)
+        scope = self.names.scope(address, subnet.name, state.pool.name if state is not None else "")
+        return self.names.name(scope, address, client, asked)
 
     def _addresses(self, each: InterfaceAddresses, now: Now) -> None:
         self.interfaces[each.interface] = each.addresses

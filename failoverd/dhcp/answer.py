@@ -3,8 +3,8 @@
 RFC 2131 4.1 (destinations), 4.3.1 and table 3 (contents), 4.4.5 (T1, T2), RFC 2132 9.8 (order as asked), RFC 3046 2.2 (option 82
 last and unchanged), RFC 3011 4 (option 118 echoed), RFC 6842 (client identifier echoed). Does not know why an address was chosen.
 
-Option 81 is not answered (RFC 4702 4: a server that does not support it must not), although asked for: the DDNS planner decides on
-names, and tells clients only once it can keep its word.
+Options 81 and 12 are said when somebody decided that there is something to say about the client's name (RFC 4702 4), whatever the
+parameter request list holds: who sends a name wants to know.
 
 Speed: what depends on the subnet and the parameter request list alone is encoded once (Subnet.blobs). Such a reply is one pack and
 one join; only one that does not fit goes through message.encode.
@@ -82,11 +82,14 @@ def offer(
     lease_s: int,
     server_id: int,
     hostname: str = "",
+    fqdn: bytes = b"",
     left_out: list[int] | None = None,
 ) -> bytes:
-    """A DHCPOFFER of `address` for `lease_s` seconds. `server_id`: our address. `hostname`: what the client shall call itself if it
-    asks (option 12; the reservation's name when ""). Options that did not fit are appended to `left_out` (OPTIONS_LEFT_OUT)."""
-    return _grant(MessageType.OFFER, packet, subnet, reservation, 0, address, lease_s, server_id, hostname, left_out)
+    """A DHCPOFFER of `address` for `lease_s` seconds. `server_id`: our address. `hostname`: what the client shall call itself (option
+    12; when "", the reservation's name if the client asks). `fqdn`: the value of option 81, b"" for none. Options that did not fit are
+    appended to `left_out` (OPTIONS_LEFT_OUT)."""
+    named = _named(reservation, hostname, fqdn)
+    return _grant(MessageType.OFFER, packet, subnet, reservation, 0, address, lease_s, server_id, named, left_out)
 
 
 def ack(
@@ -97,10 +100,12 @@ def ack(
     lease_s: int,
     server_id: int,
     hostname: str = "",
+    fqdn: bytes = b"",
     left_out: list[int] | None = None,
 ) -> bytes:
     """A DHCPACK that gives `address` for `lease_s` seconds from now on. The rest as in `offer`; ciaddr as asked (table 3)."""
-    return _grant(MessageType.ACK, packet, subnet, reservation, packet.ciaddr, address, lease_s, server_id, hostname, left_out)
+    named = _named(reservation, hostname, fqdn)
+    return _grant(MessageType.ACK, packet, subnet, reservation, packet.ciaddr, address, lease_s, server_id, named, left_out)
 
 
 def inform_ack(
@@ -108,12 +113,12 @@ def inform_ack(
     subnet: Subnet,
     reservation: Reservation | None,
     server_id: int,
-    hostname: str = "",
     left_out: list[int] | None = None,
 ) -> bytes:
-    """A DHCPACK to a DHCPINFORM: no lease time, no T1, no T2, yiaddr zero (RFC 2131 4.3.5)."""
+    """A DHCPACK to a DHCPINFORM: no lease time, no T1, no T2, yiaddr zero (RFC 2131 4.3.5), and no word on names: there is no lease to
+    register."""
     head = _SIMPLE.pack(53, 1, MessageType.ACK, 54, 4, server_id)
-    return _reply(packet, subnet, reservation, packet.ciaddr, 0, head, hostname, left_out)
+    return _reply(packet, subnet, reservation, packet.ciaddr, 0, head, {}, left_out)
 
 
 def nak(packet: Packet, server_id: int, text: str) -> bytes:
@@ -151,12 +156,12 @@ def _grant(
     address: int,
     lease_s: int,
     server_id: int,
-    hostname: str,
+    named: dict[int, bytes],
     left_out: list[int] | None,
 ) -> bytes:
     lease, renewal, rebinding = times(lease_s)
     head = _TIMES.pack(53, 1, kind, 54, 4, server_id, 51, 4, lease, 58, 4, renewal, 59, 4, rebinding)
-    return _reply(packet, subnet, reservation, ciaddr, address, head, hostname, left_out)
+    return _reply(packet, subnet, reservation, ciaddr, address, head, named, left_out)
 
 
 def _reply(
@@ -166,22 +171,28 @@ def _reply(
     ciaddr: int,
     yiaddr: int,
     head: bytes,
-    hostname: str,
+    named: dict[int, bytes],
     left_out: list[int] | None,
 ) -> bytes:
-    """Header, head, configured options, echoes, END, padding."""
+    """Header, head, what is said of the name, configured options, echoes, END, padding."""
     options = packet.options
     wanted = options.get(55, b"")
-    if hostname or reservation is not None:
-        blob = _blob(_configured(subnet, reservation, hostname), wanted)
+    if reservation is not None or (named and 12 in named and 12 in subnet.options):
+        configured = _configured(subnet, reservation)
+        for code in named:
+            configured.pop(code, None)
+        blob = _blob(configured, wanted)
     else:
         blob = subnet.blobs.get(wanted, b"")
         if not blob:
-            blob = _blob(_configured(subnet, None, ""), wanted)
+            blob = _blob(_configured(subnet, None), wanted)
             if len(subnet.blobs) >= BLOBS_LIMIT:
                 subnet.blobs.clear()
             subnet.blobs[wanted] = blob
-    parts = [head, blob]
+    parts = [head]
+    for code, value in named.items():
+        parts.append(piece(code, value))
+    parts.append(blob)
     _echo(options, parts)
     parts.append(b"\xff")
     body = b"".join(parts)
@@ -223,14 +234,20 @@ def _echo(options: dict[int, bytes], parts: list[bytes]) -> None:
         parts.append(piece(82, options[82]))
 
 
-def _configured(subnet: Subnet, reservation: Reservation | None, hostname: str) -> dict[int, bytes]:
+def _named(reservation: Reservation | None, hostname: str, fqdn: bytes) -> dict[int, bytes]:
+    """What is said of the client's name, asked for or not; but option 12 as the operator wrote it for this host stands."""
+    named: dict[int, bytes] = {81: fqdn} if fqdn else {}
+    if hostname and (reservation is None or 12 not in reservation.options):
+        named[12] = hostname.encode("ascii", "replace")[:255]
+    return named
+
+
+def _configured(subnet: Subnet, reservation: Reservation | None) -> dict[int, bytes]:
     """The options that this client may be told, reservation over subnet, and the mask."""
     options = dict(subnet.options)
     if reservation is not None:
-        hostname = hostname or reservation.hostname
-    if hostname:
-        options[12] = hostname.encode("ascii", "replace")[:255]
-    if reservation is not None:
+        if reservation.hostname:
+            options[12] = reservation.hostname.encode("ascii", "replace")[:255]
         options.update(reservation.options)
     options[1] = _U32.pack(subnet.mask)
     return options
@@ -253,7 +270,7 @@ def _squeezed(packet: Packet, header: bytes, body: bytes, sname: bytes, file: by
         said[body[at]] = said.get(body[at], b"") + body[at + 2 : end]
         at = end
     # Echoes go before what the client can live without.
-    options = {code: said[code] for code in (53, 54, 51, 58, 59, 1, 61, 118) if code in said} | said
+    options = {code: said[code] for code in (53, 54, 51, 58, 59, 1, 61, 118, 81) if code in said} | said
     reply = Packet(op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, packet.chaddr, sname, file, options)
     layout = arrange(reply, packet.room)
     if left_out is not None:

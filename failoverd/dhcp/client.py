@@ -1,6 +1,6 @@
 """Who a packet comes from and what it asks for, as values that need no DHCP knowledge.
 
-RFC 2131 4.2 (identity), RFC 2132 3.14 (host name), RFC 4702 2 (client FQDN), RFC 6842 (client identifier).
+RFC 2131 4.2 (identity), RFC 2132 3.14 (host name), RFC 6842 (client identifier). Option 81 is fqdn.py's.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from failoverd.dhcp.message import Code, Packet
-
-FQDN_WIRE = 0x04  # the E bit: the name is in DNS wire format (RFC 4702 2.1)
 
 
 @dataclass(slots=True)
@@ -43,24 +41,6 @@ def client_of(packet: Packet) -> Client:
         options.get(55, b""),
         b"\x01" + client_id if client_id else b"\x00" + hw if hw else b"",
     )
-
-
-def client_name(packet: Packet) -> str:
-    """The name that the client gives itself, for DNS: option 12, else the first label of option 81; "" for none. Printable, but no
-    more is promised: the DDNS room makes a legal name of it."""
-    value = packet.options.get(12)
-    if value:
-        name = _text(value)
-        if name:
-            return name
-    fqdn = packet.options.get(81, b"")
-    if len(fqdn) < 4:
-        return ""
-    wire = fqdn[3:]
-    if fqdn[0] & FQDN_WIRE:
-        size = wire[0]
-        return _text(wire[1 : 1 + size]) if size < 64 and 1 + size <= len(wire) else ""
-    return _text(wire).partition(".")[0]
 
 
 def _text(value: bytes) -> str:

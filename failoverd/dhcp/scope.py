@@ -23,8 +23,7 @@ class Reservation:
 
 @dataclass(slots=True, frozen=True)
 class Subnet:
-    """One subnet. `options`: code -> value, global, network and subnet levels merged (subnet-mask not included).
-    `ddns_domain`: absolute with trailing dot, "" for no forward names. `name_template`: for clients without a name, "" for none."""
+    """One subnet. `options`: code -> value, global, network and subnet levels merged (subnet-mask not included)."""
 
     name: str
     prefix: int
@@ -35,8 +34,6 @@ class Subnet:
     lease_s: int
     min_lease_s: int
     max_lease_s: int
-    ddns_domain: str = ""
-    name_template: str = ""
     boot_file: str = ""
     next_server: int = 0
     server_name: str = ""

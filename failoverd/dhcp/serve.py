@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from failoverd.dhcp import fqdn
 from failoverd.dhcp.answer import Route, ack, inform_ack, inform_route, nak, offer, route
 from failoverd.dhcp.classify import Kind
-from failoverd.dhcp.client import Client, client_name, client_of
+from failoverd.dhcp.client import Client, client_of
 from failoverd.dhcp.message import Code, Packet
 from failoverd.dhcp.network import find_network, reservation_for
 from failoverd.dhcp.scope import Reservation, Scopes, Subnet
@@ -83,7 +84,7 @@ RESERVATION_HELD = declare(
 @dataclass(slots=True)
 class Decision:
     """What to do for one packet. `why`: a Note's name. `new`: the lease to commit; a reply waits for that unless `at_once`.
-    `left_out`: options that did not fit into the reply."""
+    `left_out`: options that did not fit into the reply. `unusable`: why a name that the client sent is not its name."""
 
     why: str
     old: Lease | None = None
@@ -95,6 +96,8 @@ class Decision:
     address: int = 0
     detail: str = ""
     left_out: list[int] | None = None
+    unusable: str = ""
+    malformed_fqdn: str = ""
 
 
 class House(Protocol):
@@ -113,6 +116,9 @@ class House(Protocol):
     def addresses(self, interface: str) -> tuple[tuple[int, int], ...]:
         """The addresses of an interface, primary first."""
 
+    def name(self, address: int, subnet: Subnet, client: Client, asked: fqdn.Asked | None) -> fqdn.Named:
+        """What a client is called at an address."""
+
 
 @dataclass(slots=True)
 class Question:
@@ -125,6 +131,7 @@ class Question:
     network: tuple[Subnet, ...]
     reservation: Reservation | None
     now: Now
+    asked: fqdn.Asked | None = None
 
     @property
     def wall(self) -> int:
@@ -149,7 +156,14 @@ def decide(packet: Packet, kind: Kind, datagram: ClientDatagram, house: House, n
         return Decision(NO_NETWORK, detail=datagram.interface)
     client = client_of(packet)
     question = Question(packet, kind, client, datagram, network, reservation_for(house.scopes, packet, network), now)
-    return _BY_KIND[kind](question, house)
+    value = packet.options.get(Code.FQDN)
+    if value is None:
+        return _BY_KIND[kind](question, house)
+    question.asked = fqdn.read(value)
+    decision = _BY_KIND[kind](question, house)
+    if question.asked is None:
+        decision.malformed_fqdn = value.hex()
+    return decision
 
 
 def _want(packet: Packet, subnet: Subnet) -> int:
@@ -207,8 +221,12 @@ def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> De
         return Decision(DISK_LOW, address=lease.address)
     give = given.give_s if given is not None and not house.low_disk else remains
     house.table.offer(lease.address, question.client.key, question.now.mono)
+    named = fqdn.NAMELESS
+    if question.asked is not None or question.client.hostname:  # otherwise there is nothing to say, and no DNS work from an OFFER
+        named = house.name(lease.address, subnet, question.client, question.asked)
     left: list[int] = []
-    reply = offer(question.packet, subnet, question.reservation, lease.address, give, question.datagram.local_ip, "", left)
+    local = question.datagram.local_ip
+    reply = offer(question.packet, subnet, question.reservation, lease.address, give, local, named.hostname, named.option, left)
     where = route(question.packet, lease.address)
     return Decision(OFFERED, None, None, reply, where, True, subnet, lease.address, f"{give} s", left)
 
@@ -288,15 +306,21 @@ def _grant(question: Question, house: House, lease: Lease, rights: Rights, subne
     if given is None or house.low_disk or (remains and given.ends < lease.ends):
         if not remains:
             return Decision(DISK_LOW if house.low_disk else LONE_BOOT, address=lease.address)
-        return _acked(question, REMAINING, lease, _confirmed(question, lease, rights), subnet, remains)
+        named = house.name(lease.address, subnet, question.client, question.asked)
+        return _acked(question, REMAINING, lease, _confirmed(question, lease, rights), subnet, remains, named)
     house.table.take_offer(lease.address)
-    return _acked(question, ACKED, lease, _leased(question, lease, rights, given), subnet, given.give_s)
+    named = house.name(lease.address, subnet, question.client, question.asked)
+    return _acked(question, ACKED, lease, _leased(question, lease, rights, given, named), subnet, given.give_s, named)
 
 
-def _leased(question: Question, lease: Lease, rights: Rights, given: Promise) -> Lease:
+def _leased(question: Question, lease: Lease, rights: Rights, given: Promise, named: fqdn.Named) -> Lease:
     """The lease after the ACK (failover-protocol.md 7.1): what the partner acked counts no further than what it is told now."""
     client, reservation = question.client, question.reservation
-    hostname = reservation.hostname if reservation is not None and reservation.hostname else client_name(question.packet)
+    hostname = client.hostname
+    if reservation is not None and reservation.hostname:
+        hostname = reservation.hostname
+    elif question.asked is not None and question.asked.labels:
+        hostname = ".".join(question.asked.labels)
     return lease.evolve(
         state=BindingState.ACTIVE,
         hw=client.hw or bytes((question.packet.htype,)),  # a partner refuses a binding without option 5 (failover-protocol.md 6.3)
@@ -310,6 +334,9 @@ def _leased(question: Question, lease: Lease, rights: Rights, given: Promise) ->
         owed=rights.failover,
         rejected=0,
         hostname=hostname,
+        fqdn=named.fqdn,
+        dns=named.dns,
+        rev=named.rev,
         agent=question.packet.options.get(Code.AGENT_INFORMATION, b""),
         flags=FLAG_RESERVED if reservation is not None else 0,
     )
@@ -323,11 +350,12 @@ def _confirmed(question: Question, lease: Lease, rights: Rights) -> Lease | None
     return lease.evolve(cltt=question.wall, owed=True, rejected=0)
 
 
-def _acked(question: Question, why: str, old: Lease, new: Lease | None, subnet: Subnet, give_s: int) -> Decision:
+def _acked(question: Question, why: str, old: Lease, new: Lease | None, subnet: Subnet, give_s: int, named: fqdn.Named) -> Decision:
     left: list[int] = []
-    reply = ack(question.packet, subnet, question.reservation, old.address, give_s, question.datagram.local_ip, "", left)
+    local = question.datagram.local_ip
+    reply = ack(question.packet, subnet, question.reservation, old.address, give_s, local, named.hostname, named.option, left)
     where = route(question.packet, old.address)
-    return Decision(why, old, new, reply, where, False, subnet, old.address, f"{give_s} s", left)
+    return Decision(why, old, new, reply, where, False, subnet, old.address, f"{give_s} s", left, named.unusable)
 
 
 # --- RELEASE, DECLINE, INFORM ---------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ def released(lease: Lease, rights: Rights, now: int) -> Lease:
     if not rights.failover:
         return free(lease).evolve(ends=now, potential=now, cltt=now)
     ended = lease.evolve(ends=now, potential=now, acked=min(lease.acked, now), acked_end=min(lease.acked_end, now), cltt=now)
+    ended.fqdn, ended.dns, ended.rev = "", 0, ""
     if _recycle(lease, rights):
         return free(ended, rights.own).evolve(owed=True)
     return ended.evolve(state=BindingState.RELEASED, owed=True, rejected=0)

@@ -94,7 +94,7 @@ BAD: list[tuple[Callable[[object], object], object, str]] = [
     (v.read_client_id, "01", "a length of 1 is not possible; RFC 2132 9.14 wants 2 to 255 octets"),
     (v.read_hba, "ff", "'ff' is not a hash bucket assignment; write 32 octets in hex"),
     (v.read_domain, "a..b", "'a..b' is not a domain name; write a domain name like dyn.example.test."),
-    (v.read_template, "dhcp", "'dhcp' does not make one host name for each address; write letters, digits and - around one {ip}"),
+    (v.read_template, "dhcp", "'dhcp' does not make one host name for each client; write letters, digits and - around {ip}"),
     (v.read_path, "leases.db", "'leases.db' is not an absolute path; write an absolute path"),
     (v.read_interface, "a/b", "'a/b' cannot be a network interface; write its name"),
     (v.read_option, 1.5, "the number 1.5 is no option value; write a string"),

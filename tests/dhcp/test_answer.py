@@ -33,11 +33,29 @@ def test_rfc3011_subnet_selection_is_echoed() -> None:
     )
 
 
-def test_rfc4702_fqdn_is_not_answered_yet() -> None:
+def test_rfc4702_fqdn_is_said_when_there_is_something_to_say() -> None:
     holding = subnet(options={81: b"\0\0\0x"})
-    for wanted in (b"", b"\x51"):
-        reply = decode(ack(request(3, {81: b"\x01\0\0host", 55: wanted}, ciaddr=CLIENT), holding, None, CLIENT, 60, SERVER))
-        assert 81 not in reply.options
+    for wanted in (b"", b"\x51", b"\x03"):
+        asked = request(3, {81: b"\x01\0\0host", 55: wanted}, ciaddr=CLIENT)
+        assert 81 not in decode(ack(asked, holding, None, CLIENT, 60, SERVER)).options
+        reply = decode(ack(asked, holding, None, CLIENT, 60, SERVER, fqdn=b"\x01\xff\xffhost.test"))
+        assert reply.options[81] == b"\x01\xff\xffhost.test"
+
+
+def test_name_that_the_client_must_learn_is_said_unasked_and_once() -> None:
+    held = Reservation(b"\x01" + MAC, b"", CLIENT, "printer")
+    written = Reservation(b"\x01" + MAC, b"", CLIENT, "printer", {12: b"Operator"})
+    for scope in (subnet(), subnet(options={12: b"all"})):
+        for wanted in (b"", b"\x03", b"\x0c"):
+            asked = request(1, {55: wanted})
+            for reservation in (None, held):
+                data = offer(asked, scope, reservation, CLIENT, 60, SERVER, "pc-2")
+                assert decode(data).options[12] == b"pc-2"
+                assert [code for code, _ in layout_of(data).options].count(12) == 1
+            kept = decode(offer(asked, scope, written, CLIENT, 60, SERVER, "pc-2")).options.get(12)
+            assert kept == (None if wanted == b"\x03" else b"Operator")
+    long = decode(offer(request(1, {57: b"\x05\xdc"}), subnet(), None, CLIENT, 60, SERVER, fqdn=b"\x04\xff\xff" + b"\x01a" * 127))
+    assert long.options[81] == b"\x04\xff\xff" + b"\x01a" * 127
 
 
 def test_a_configuration_cannot_replace_what_the_server_says() -> None:
@@ -99,7 +117,7 @@ def test_every_reply_fits_and_holds_what_is_mandatory(
             asked.options[code] = value
     scope = subnet(options=options, boot_file=text if booting else "", server_name=text if booting else "")
     left_out: list[int] = []
-    for data in (offer(asked, scope, None, CLIENT, 60, SERVER, text, left_out), nak(asked, SERVER, text)):
+    for data in (offer(asked, scope, None, CLIENT, 60, SERVER, text, b"", left_out), nak(asked, SERVER, text)):
         assert 300 <= len(data) <= asked.room <= 1472
         reply = decode(data)
         for code in (61, 82, 118):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failoverd.dhcp.client import client_name, client_of
+from failoverd.dhcp.client import client_of
 from failoverd.dhcp.message import decode, encode
 from failoverd.dhcp.reasons import OPTIONS_LEFT_OUT, Reason
 from failoverd.leases.lease import Lease
@@ -44,36 +44,13 @@ def test_key_is_the_leases(client_id: bytes) -> None:
 )
 def test_host_name_is_printable(sent: bytes, name: str) -> None:
     assert client_of(request(options={12: sent})).hostname == name
-    assert client_name(request(options={12: sent, 81: b""})) == name
 
 
-@pytest.mark.parametrize(
-    ("sent", "name"),
-    [
-        (b"\x05\0\0\x04host\x07example\0", "host"),
-        (b"\x04\0\0\x04host", "host"),
-        (b"\x04\0\0\x09host", ""),
-        (b"\x04\0\0\xc0host", ""),
-        (b"\x04\0\0\0", ""),
-        (b"\x01\0\0host.example.test", "host"),
-        (b"\x01\0\0host", "host"),
-        (b"\x01\0\0", ""),
-        (b"\x01", ""),
-        (b"", ""),
-    ],
-)
-def test_first_label_of_fqdn_is_the_name_without_option_12(sent: bytes, name: str) -> None:
-    assert client_name(request(options={81: sent})) == name
-    assert client_name(request(options={81: sent, 12: b"\0\0"})) == name
-    assert client_name(request(options={81: sent, 12: b"own"})) == "own"
-
-
-@given(st.binary(max_size=80), st.binary(max_size=80))
-def test_any_name_is_printable_text(host: bytes, fqdn: bytes) -> None:
-    packet = decode(encode(request(1, {12: host, 81: fqdn})))
-    for text in (client_name(packet), client_of(packet).hostname):
-        assert text == text.strip()
-        assert not text or text.isprintable()
+@given(st.binary(max_size=80))
+def test_any_name_is_printable_text(host: bytes) -> None:
+    text = client_of(decode(encode(request(1, {12: host})))).hostname
+    assert text == text.strip()
+    assert not text or text.isprintable()
 
 
 def test_every_reason_is_a_limited_note_for_the_operator() -> None:

@@ -1,0 +1,80 @@
+"""What a client is called: the DHCP room's word on whose work the update is, and the DNS room's word on the name, put together.
+
+Pure, and the same for an OFFER and for the ACK that follows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from failoverd.compile_names import NOBODY, NamePlan, NameScope
+from failoverd.ddns.names import NameDecision, Sent, decide_name, mapped_name
+from failoverd.dhcp.client import Client
+from failoverd.dhcp.fqdn import NAMELESS, VERDICTS, Asked, Named, Scope, Wish, wish, write
+from failoverd.leases.lease import NO_FORWARD, NO_REVERSE
+from failoverd.notes import declare
+
+UNUSED = declare(
+    "client-name-not-used",
+    "info",
+    "The name that a client sent cannot be its name in DNS: it is an address, has no usable character, is reserved or protected, is too "
+    "long, or is a zone or one of its name or mail servers. The client is named as if it had sent none.",
+    limited=True,
+)
+
+
+class Names:
+    """The names of one site's clients."""
+
+    def __init__(self, plan: NamePlan) -> None:
+        self._plan = plan
+        self._held = plan.zones
+
+    def protect(self, hosts: Iterable[str]) -> None:
+        """Hosts that the zones' NS and MX records name, as they are now: no client gets such a name. Absolute names, any case."""
+        self._held = self._plan.zones | {host.lower() for host in hosts}
+
+    def scope(self, address: int, subnet: str, pool: str) -> NameScope:
+        """What holds at an address. `pool`: its label, "" for none."""
+        plan = self._plan
+        return plan.reserved.get(address) or plan.pools.get(pool) or plan.subnets.get(subnet, NOBODY)
+
+    def name(self, scope: NameScope, address: int, client: Client, asked: Asked | None) -> Named:
+        """The name of a client at an address, and what it is told about it."""
+        policy, rules = scope
+        want = wish(asked, policy)
+        if asked is None:
+            if policy.scope is Scope.OFF:
+                return NAMELESS
+            sent = Sent(client.hostname, client=client.key, hw=client.hw)
+        else:
+            sent = Sent(client.hostname, asked.labels, asked.whole, want is Wish.SELF, client.key, client.hw)
+        decision = decide_name(sent, address, rules, self._held)
+        if want is Wish.SELF and not decision.own:
+            want = Wish.UNNAMED  # the name is not the client's own, so it cannot know what to register
+        verdict = VERDICTS[want, policy.scope]
+        forward = verdict.forward and decision.forward
+        reverse = verdict.reverse and bool(decision.fqdn)
+        option = b""
+        if asked is not None and policy.reply:
+            option = self._option(asked, want, policy.scope, decision)
+        if not decision.fqdn or not (forward or reverse):
+            return Named(option=option, unusable=decision.why)
+        dns = (0 if forward else NO_FORWARD) | (0 if reverse else NO_REVERSE)
+        rev = mapped_name(address, self._plan.maps) if reverse else ""
+        return Named(decision.fqdn, dns, rev, _told(client, decision), option, decision.why)
+
+    @staticmethod
+    def _option(asked: Asked, want: Wish, scope: Scope, decision: NameDecision) -> bytes:
+        """Option 81 of the reply. A client without a forward name is told that there are no updates, under the name that it sent."""
+        if not decision.fqdn or not decision.forward:
+            return write(VERDICTS[want, Scope.OFF], asked, "")
+        return write(VERDICTS[want, scope], asked, "" if want is Wish.WHITE_LIE else decision.fqdn)
+
+
+def _told(client: Client, decision: NameDecision) -> str:
+    """The first label of its name, for a client that sent another one in option 12."""
+    if not client.hostname or not decision.forward:
+        return ""
+    label = decision.fqdn.partition(".")[0]
+    return label if client.hostname.partition(".")[0].lower() != label else ""
