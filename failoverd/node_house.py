@@ -79,7 +79,8 @@ class House:
             if new.state is not old.state and old.state in (BindingState.FREE, BindingState.BACKUP):
                 self.left_free.add(endpoint.terms.name)
         # A BNDACK or a note of what was told says nothing of the client: the owner of the name stays.
-        spoken = (new.state, new.client, new.fqdn, new.starts) != (old.state, old.client, old.fqdn, old.starts)
+        spoken = (new.state, new.client, new.starts) != (old.state, old.client, old.starts)
+        spoken = spoken or (new.fqdn, new.dns, new.rev) != (old.fqdn, old.dns, old.rev)
         if spoken and (new.fqdn or old.fqdn):
             self.planner.lease_changed(old, new, origin, now, self.out)
         return new
