@@ -59,10 +59,43 @@ class Zone(TypedDict):
     detail: str
 
 
+class Secondary(TypedDict):
+    """One secondary of a zone in a status."""
+
+    target: str
+    zone: str
+    slave: str
+    state: str
+    lag_s: float
+    serial: int | None
+    master_serial: int | None
+    detail: str
+
+
+class Place(TypedDict):
+    """What one server shows at a name."""
+
+    target: str
+    zone: str
+    server: str
+    master: bool
+    shows: bool
+    records: list[str]
+    detail: str
+
+
+class Where(TypedDict):
+    """GET /v1/ddns/where"""
+
+    name: str
+    places: list[Place]
+
+
 class Dns(TypedDict):
     """The DNS part of a status."""
 
     zones: list[Zone]
+    secondaries: list[Secondary]
     rows: dict[str, int]
 
 

@@ -245,6 +245,23 @@ def ddns_status(session: Session, watch: bool, every: float | None) -> None:
     look(session, pause_of(watch, every), fetch, lambda answer: show.ddns(answer, time.time()))
 
 
+@ddns.command("wait", epilog=EXIT_CODES)
+@click.argument("name")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS")
+@everywhere
+@click.pass_obj
+def ddns_wait(session: Session, name: str, timeout_s: float) -> None:
+    """Wait until the master and every watched secondary show NAME as it is wanted.
+
+    NAME is a full name, or an address for its PTR. A name that no lease wants is awaited until it is there at all.
+    """
+    from failoverd.ctl import show, wait
+
+    answer = wait.shown(session.client(), name, timeout_s)
+    session.write(answer, lambda: show.where(answer))
+    wait.judge(answer, timeout_s)
+
+
 @main.command(epilog=EXIT_CODES)
 @click.argument("what", nargs=-1, required=True, metavar="[client|addr|name] X")
 @everywhere

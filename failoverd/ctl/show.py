@@ -14,7 +14,9 @@ from failoverd.ctl.answers import (
     Pool,
     Relationship,
     Row,
+    Secondary,
     Status,
+    Where,
     Zone,
 )
 from failoverd.ctl.table import BLANK, Block, Cell, Line, Table
@@ -141,6 +143,43 @@ def _zone_table(zones: Sequence[Zone], now: float) -> Table:
     )
 
 
+def _secondary_table(rows: Sequence[Secondary]) -> Table:
+    """LAG: age of the oldest change that the secondary does not show."""
+    styles = {"ok": GOOD, "behind": ODD, "late": BAD}
+    return Table(
+        ("SECONDARY", "ZONE", "TARGET", "STATE", "LAG", ">SERIAL", ">MASTER'S", "DETAIL"),
+        [
+            (
+                row["slave"],
+                row["zone"],
+                row["target"],
+                Cell(row["state"], styles.get(row["state"], "")),
+                duration(row["lag_s"]) if row["lag_s"] else "-",
+                "-" if row["serial"] is None else row["serial"],
+                "-" if row["master_serial"] is None else row["master_serial"],
+                row["detail"],
+            )
+            for row in rows
+        ],
+    )
+
+
+def where(answer: Where) -> list[Block]:
+    """Who shows a name."""
+    rows = [
+        (
+            place["server"] or "-",
+            "master" if place["master"] else "secondary",
+            place["target"],
+            Cell("yes", GOOD) if place["shows"] else Cell("NOT YET", BAD),
+            ", ".join(place["records"]) or "-",
+            place["detail"],
+        )
+        for place in answer["places"]
+    ]
+    return [Table(("SERVER", "ROLE", "TARGET", "SHOWN", "RECORDS", "DETAIL"), rows)]
+
+
 def _row_counts(dns: Dns) -> Line:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(dns["rows"].items())) or "none"
     return Line(f"DNS rows: {counts}")
@@ -152,6 +191,8 @@ def ddns(answer: DnsDetail, now: float) -> list[Block]:
         _zone_table(answer["zones"], now) if answer["zones"] else Line("no zones are configured"),
         _row_counts(answer),
     ]
+    if answer["secondaries"]:
+        blocks += [BLANK, _secondary_table(answer["secondaries"])]
     if answer["pending"]:
         blocks += [BLANK, _pending(answer["pending"])]
     return blocks

@@ -24,6 +24,7 @@ from failoverd import notes
 from failoverd.ports import Reply
 from failoverd.shell import access, metrics
 from failoverd.shell.api_models import ActRequest, BackupRequest, PartnerDownRequest, Request
+from failoverd.shell.api_watch import Nobody, Watched, name_asked, with_lags
 from failoverd.shell.listen import CONNECTIONS_MAX, Listener, RunningApi, listen_metrics, listen_unix
 from failoverd.shell.loop import Counts
 from failoverd.shell.store import Past
@@ -136,8 +137,9 @@ WHO = web.RequestKey("who", str)
 class Api:
     """The handlers, and what they share."""
 
-    def __init__(self, config: ApiConfig, loop: Commands, store: Archive) -> None:
+    def __init__(self, config: ApiConfig, loop: Commands, store: Archive, watch: Watched | None = None) -> None:
         self.config = config
+        self.watch = watch or Nobody()
         self.loop = loop
         self.store = store
         self._waiting: set[asyncio.Task[Reply]] = set()
@@ -180,7 +182,7 @@ class Api:
 
     async def status(self, request: web.Request) -> web.Response:
         """GET /v1/status"""
-        return _answer((await self.ask("status", {})).body)
+        return _answer(with_lags((await self.ask("status", {})).body, self.watch))
 
     async def leases(self, request: web.Request) -> web.Response:
         """GET /v1/leases?pool=&state=&limit=&after="""
@@ -196,7 +198,15 @@ class Api:
 
     async def ddns(self, request: web.Request) -> web.Response:
         """GET /v1/ddns"""
-        return _answer((await self.ask("ddns-status", {})).body)
+        return _answer(with_lags((await self.ask("ddns-status", {})).body, self.watch))
+
+    async def ddns_where(self, request: web.Request) -> web.Response:
+        """GET /v1/ddns/where?name=: who shows the name as it is wanted, asked now."""
+        try:
+            name = name_asked(request)
+        except ValueError as error:
+            raise Refusal("usage", str(error)) from None
+        return _answer({"name": name, "places": list(await self.watch.where(name))})
 
     async def explain(self, request: web.Request) -> web.Response:
         """GET /v1/explain with one of client=, address=, name="""
@@ -272,8 +282,8 @@ class Api:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /metrics on the loopback listener."""
-        body = (await self.ask("status", {})).body
-        text = metrics.exposition(cast("Mapping[str, object]", body), self.loop)
+        body = with_lags((await self.ask("status", {})).body, self.watch)
+        text = metrics.exposition(body, self.loop)
         return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     # --- around every request ---
@@ -410,6 +420,7 @@ def application(api: Api) -> web.Application:
             web.get("/v1/leases", api.leases),
             web.get("/v1/leases/{address}", api.lease),
             web.get("/v1/ddns", api.ddns),
+            web.get("/v1/ddns/where", api.ddns_where),
             web.get("/v1/explain", api.explain),
             web.get("/v1/history", api.history),
             web.post(relationship + "partner-down", api.partner_down),
@@ -421,12 +432,12 @@ def application(api: Api) -> web.Application:
     return app
 
 
-async def start_api(api_config: ApiConfig, loop: Commands, store: Archive) -> RunningApi:
+async def start_api(api_config: ApiConfig, loop: Commands, store: Archive, watch: Watched | None = None) -> RunningApi:
     """Listen on the configured Unix socket and, unless it is "", on the metrics address.
 
     Raises OSError with a sentence that says why not.
     """
-    api = Api(api_config, loop, store)
+    api = Api(api_config, loop, store, watch)
     sockets = [listen_unix(api_config.socket)]
     apps = [application(api)]
     if api_config.metrics:

@@ -83,10 +83,24 @@ class ZoneStatus(Answer):
     detail: str
 
 
+class SecondaryLag(Answer):
+    """How far one secondary of a zone is behind what the master took."""
+
+    target: str
+    zone: str
+    slave: Annotated[str, Field(description="address, with :port when it is not 53")]
+    state: Annotated[str, Field(pattern="^(ok|behind|late|unknown)$", description="late: behind for longer than lag-warn")]
+    lag_s: Annotated[float, Field(ge=0, description="age of the oldest change that it does not show; 0 for none")]
+    serial: Annotated[int | None, Field(description="its serial when it was last asked; null while unknown")]
+    master_serial: int | None
+    detail: Annotated[str, Field(description="the likely cause")]
+
+
 class DnsStatus(Answer):
-    """All zones, and how many DNS rows are in which state."""
+    """All zones, their secondaries, and how many DNS rows are in which state."""
 
     zones: list[ZoneStatus]
+    secondaries: list[SecondaryLag]
     rows: dict[str, Count]
 
 
@@ -149,6 +163,25 @@ class DnsDetail(DnsStatus):
     """GET /v1/ddns"""
 
     pending: Annotated[list[DnsRow], Field(description="rows that still differ from what is wanted, a limited number")]
+
+
+class Place(Answer):
+    """What one server shows at a name. `shows`: it is as wanted, or, when no lease has a say, there is something."""
+
+    target: str
+    zone: str
+    server: str
+    master: bool
+    shows: bool
+    records: list[str]
+    detail: Annotated[str, Field(description="why it could not be asked")]
+
+
+class Where(Answer):
+    """GET /v1/ddns/where?name=: the master and the watched secondaries of each target that has a zone for the name, asked now."""
+
+    name: str
+    places: list[Place]
 
 
 class Decision(Answer):
@@ -274,6 +307,7 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "GET /v1/leases": LeasePage,
     "GET /v1/leases/{address}": LeaseView,
     "GET /v1/ddns": DnsDetail,
+    "GET /v1/ddns/where": Where,
     "GET /v1/explain": Decisions,
     "GET /v1/history": History,
     "POST /v1/relationships/{name}/partner-down": PartnerDown,

@@ -159,6 +159,16 @@ class StatusCollector(Collector):
             ("ddns_failures", "Failed attempts since the last success.", "failures"),
         ):
             yield _gauge(name, text, ("target", "zone"), [(values, _number(zone, key)) for values, zone in zones])
+        secondaries = [
+            ((str(row["target"]), str(row["zone"]), str(row["slave"])), row)
+            for row in cast("Sequence[Record]", dns.get("secondaries", ()))
+        ]
+        yield _gauge(
+            "dns_lag_seconds",
+            "Age of the oldest change that a secondary does not show yet; 0 when it shows all.",
+            ("target", "zone", "slave"),
+            [(values, _number(row, "lag_s")) for values, row in secondaries],
+        )
         counts = cast("Mapping[str, int]", dns["rows"])
         yield _gauge("ddns_rows", "DNS rows by state.", ("state",), [((state,), counts[state]) for state in sorted(counts)])
 

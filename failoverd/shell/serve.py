@@ -26,6 +26,7 @@ from failoverd.shell.api import start_api
 from failoverd.shell.clients import SERVER_PORT, Clients
 from failoverd.shell.disk import StoreError
 from failoverd.shell.dns import DnsClient
+from failoverd.shell.dns_watch import DnsWatch
 from failoverd.shell.ending import BUG, EXIT_BUG, EXIT_PERMISSION, EXIT_STORE_OPEN, EXIT_UNAVAILABLE, end_now
 from failoverd.shell.interfaces import Interfaces
 from failoverd.shell.listen import RunningApi
@@ -145,10 +146,9 @@ class Daemon:
         self.clients = Clients(options.local.interfaces, lambda datagrams: self.loop.hear(datagrams), deliver, note)
         self.partners = Partners(list(options.terms.values()), deliver, note)
         self.masters = DnsClient(compile.dns_plan(options.config).zones)
+        self.watch = DnsWatch(compile.watch_plan(options.config), self.masters, lambda each: book.add((each,)), self._wanted)
         delays = {name: float(term.max_response_delay_s) for name, term in options.terms.items()}
-        self.loop = Loop(
-            node, store, book, delays, end=self._end, clients=self.clients, partners=self.partners, masters=self.masters
-        )
+        self.loop = Loop(node, store, book, delays, end=self._end, clients=self.clients, partners=self.partners, masters=self.watch)
         self.loop.alive = self._alive
         self.api: RunningApi | None = None
         self._watchdog_s = watchdog_s()
@@ -176,7 +176,7 @@ class Daemon:
     async def open_api(self, store: Store) -> None:
         """The control socket and the metrics. CannotStart."""
         try:
-            self.api = await start_api(self.options.local.api, self.loop, Archive(store))
+            self.api = await start_api(self.options.local.api, self.loop, Archive(store), self.watch)
         except OSError as error:
             raise CannotStart(EXIT_UNAVAILABLE, error.strerror or str(error)) from error
 
@@ -214,7 +214,13 @@ class Daemon:
         await self.partners.stop()
         self.interfaces.close()
         self.clients.close()
+        await self.watch.close()
         await self.masters.close()
+
+    def _wanted(self, name: str) -> dict[str, frozenset[tuple[str, str]]]:
+        """What each target should show at a name: (type, text)."""
+        rows = self.node.planner.rows_list()
+        return {row.target: frozenset(value.rr for value in row.want) for row in rows if row.name == name}
 
     def _end(self, code: int, text: str) -> NoReturn:
         """The end at once: only our own log is written out; the event loop does not run again."""

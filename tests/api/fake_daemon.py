@@ -97,7 +97,26 @@ ZONES = [
         "detail": "SERVFAIL: the zone is not loaded",
     },
 ]
-DNS = {"zones": ZONES, "rows": {"clean": 611, "add": 41}}
+SECONDARY = {
+    "target": "main",
+    "zone": "dyn.example.test.",
+    "slave": "10.10.0.54",
+    "state": "late",
+    "lag_s": 73.5,
+    "serial": 6,
+    "master_serial": 9,
+    "detail": "73 s behind (its serial 6, the master's 9): it has fetched nothing since: NOTIFY does not reach it",
+}
+PLACE = {
+    "target": "main",
+    "zone": "dyn.example.test.",
+    "server": "10.10.0.53:53",
+    "master": True,
+    "shows": True,
+    "records": ["A 10.10.0.100"],
+    "detail": "",
+}
+DNS = {"zones": ZONES, "secondaries": [], "rows": {"clean": 611, "add": 41}}
 STATUS = {
     "server": "dhcp2",
     "version": "0.1.0",
@@ -254,6 +273,29 @@ class FakeLoop:
 
 
 @dataclass
+class FakeWatch:
+    """`late`: there is a secondary that is late. A name is shown by the master at once, by the secondary the `after`-th time."""
+
+    late: bool = False
+    after: int = 1
+    times: int = 0
+
+    def rows(self) -> list[dict[str, object]]:
+        return [SECONDARY] if self.late else []
+
+    def warnings(self) -> list[str]:
+        return [f"DNS: secondary 10.10.0.54 of dyn.example.test. (main): {SECONDARY['detail']}"] if self.late else []
+
+    async def where(self, name: str) -> list[dict[str, object]]:
+        self.times += 1
+        if not name.endswith("example.test."):
+            return []
+        shows = self.times >= self.after
+        slave = {"server": "10.10.0.54", "master": False, "shows": shows, "records": PLACE["records"] if shows else []}
+        return [PLACE, {**PLACE, **slave}]
+
+
+@dataclass
 class FakeStore:
     """A backup is ten octets, the history two events."""
 
@@ -285,7 +327,8 @@ class ThreadedDaemon:
         self._events = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._events.run_forever)
         self._thread.start()
-        self._api: RunningApi = self._run(start_api(config, self.loop, self.store))
+        self.watch = FakeWatch()
+        self._api: RunningApi = self._run(start_api(config, self.loop, self.store, self.watch))
 
     def _run(self, doing: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(doing, self._events).result(10)

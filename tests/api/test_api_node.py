@@ -65,7 +65,7 @@ async def test_every_answer_of_the_node_follows_the_schema(tmp_path: Path) -> No
             for path, model in ANSWERS.items():
                 method, where = path.split(" ")
                 where = where.replace("{address}", "10.10.0.120").replace("{name}", "office")
-                query = "?name=ws17.dyn.example.test" if where.endswith("explain") else ""
+                query = "?name=ws17.dyn.example.test" if where.endswith(("explain", "where")) else ""
                 body = {"path": str(tmp_path / "copy.db")} if where.endswith("backup") else {}
                 async with session.request(
                     method, f"http://localhost{where}{query}", json=body if method == "POST" else None

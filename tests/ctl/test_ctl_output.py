@@ -90,6 +90,7 @@ JSON_VERBS = {
     "GET /v1/leases": ("lease", "list"),
     "GET /v1/leases/{address}": ("lease", "get", "10.10.0.100"),
     "GET /v1/ddns": ("ddns", "status"),
+    "GET /v1/ddns/where": ("ddns", "wait", "ws17.dyn.example.test"),
     "GET /v1/explain": ("explain", "name", "ws17"),
     "GET /v1/history": ("history",),
     "POST /v1/relationships/{name}/partner-down": ("partner-down", "office", "--yes"),
