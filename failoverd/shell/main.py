@@ -39,7 +39,7 @@ def main(path: str, server: str | None, check: bool, force_clock: bool, new_pair
             click.echo(f"warning: {warning}", err=True)
         if check:
             _compile_all(config, server)
-            click.echo(f"{path}: good, digest {config.digest}")
+            click.echo(f"{path}: good, digest {config.digest()}")
             return
         name = pick_server(config, server)
         local = config.local(name)
