@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import pytest
@@ -49,6 +49,21 @@ def test_one_accident_does_not_end_the_growth() -> None:
     rates = [leases_s(search(1500, 0.1, seed)) for seed in range(40)]
     assert max(rates) <= 1500
     assert sorted(rates)[4] >= 1000
+
+
+def test_a_search_without_time_gives_the_highest_rate_that_passed() -> None:
+    found = Search(cast(Contestant, Named()))
+    for rate, unanswered in ((400, 0.0), (600, 0.0), (900, 0.3)):
+        found.take(trial(rate, unanswered))
+    found.cut_short()
+    assert [each.rate for each in found.best] == [600]
+
+
+def test_a_failure_on_a_busy_machine_says_nothing() -> None:
+    busy, calm = replace(trial(400, 0.5), others=0.3), replace(trial(400, 0.5), others=0.02)
+    assert busy.disturbed
+    assert not calm.disturbed
+    assert not replace(trial(400, 0.0), others=0.3).disturbed
 
 
 def test_a_rate_that_was_not_really_sent_has_not_passed() -> None:
