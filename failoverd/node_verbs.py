@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from failoverd import status
+from failoverd import node_ddns, status
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.leases.lease import BindingState, Lease
@@ -30,6 +30,9 @@ def run(node: Node, command: Command, now: Now) -> Answer:
     verb = _READING.get(command.verb)
     if verb is not None:
         return verb(node, command, now)
+    about_names = node_ddns.VERBS.get(command.verb)
+    if about_names is not None:
+        return about_names(node, command, now)
     if command.verb == "backup-made":
         return _backup_made(node, command, now)
     acting = _MUTATING.get(command.verb)

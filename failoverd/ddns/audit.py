@@ -7,9 +7,9 @@ a client of our lease table would have there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from failoverd.ddns.dhcid import guard as canonical
 from failoverd.ddns.guards import Guard, guard_candidates
@@ -68,6 +68,16 @@ class Finding(NamedTuple):
     remove: Records = ()
     guard: str = ""
     row: str = ""
+
+
+def finding_of(values: Sequence[Any]) -> Finding:
+    """The finding that was written as a JSON array."""
+    target, kind, name, klass, repair, detail, records, remove, guard, row = values
+    return Finding(target, kind, name, Class(klass), Repair(repair), detail, _records(records), _records(remove), guard, row)
+
+
+def _records(values: Iterable[Sequence[str]]) -> Records:
+    return tuple((rtype, text) for rtype, text in values)
 
 
 class Clients:

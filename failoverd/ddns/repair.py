@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from failoverd.ddns import reasons
@@ -43,6 +43,14 @@ class Hold(NamedTuple):
 
 
 @dataclass(slots=True)
+class Survey:
+    """What there was when an audit began: keys of rows, addresses of leases."""
+
+    rows: list[bytes] = field(default_factory=list)
+    leases: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Job:
     """One piece of bulk work: a row to say again, or a finding to repair."""
 
@@ -62,6 +70,8 @@ class Repairs:
         self._jobs: deque[Job] = deque()
         self._next_mono = 0.0
         self.done = self.skipped = 0
+        self.survey = Survey()
+        self._listing: list[bytes] = []
         self.holds: dict[tuple[str, str], Hold] = {}
         for text in stored:
             hold = Hold(**json.loads(text)["hold"])
@@ -157,6 +167,16 @@ class Repairs:
                     if (row2 := self._shelf.rows.get(row_key(target, *other))) is not None:
                         found[row2.key] = row2
         return list(found.values())
+
+    def listing(self, *, first: bool) -> list[bytes]:
+        """All keys in order, as they were when `first` was last asked: a list that is read page by page."""
+        if first or not self._listing:
+            self._listing = sorted(self._shelf.rows)
+        return self._listing
+
+    def zones(self) -> list[tuple[str, str]]:
+        """(target, zone) of everything configured."""
+        return [(zone.target, zone.name) for zone in self._plan.zones]
 
     def busy(self, row: Row) -> bool:
         """Whether a message of the row is out."""

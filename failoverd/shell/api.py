@@ -8,22 +8,34 @@ rule of DHCP or failover. Every mutating verb carries who and why, which the nod
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 from aiohttp import web
-from pydantic import ValidationError
 
 from failoverd import notes
-from failoverd.ports import Reply
+from failoverd.ports import Kind, Reply
 from failoverd.shell import access, metrics
-from failoverd.shell.api_models import ActRequest, BackupRequest, PartnerDownRequest, Request
+from failoverd.shell.api_ddns import DdnsApi, DnsTools, no_tools
+from failoverd.shell.api_models import ActRequest, BackupRequest, PartnerDownRequest
+from failoverd.shell.api_requests import (
+    STATUS_OF,
+    WHO,
+    Handler,
+    Refusal,
+    address_of,
+    answer,
+    body_of,
+    count_of,
+    failure,
+    octets_of,
+    query_of,
+)
 from failoverd.shell.api_watch import Nobody, Watched, name_asked, with_lags
 from failoverd.shell.listen import CONNECTIONS_MAX, Listener, RunningApi, listen_metrics, listen_unix
 from failoverd.shell.loop import Counts
@@ -66,8 +78,6 @@ LATE = notes.declare(
     "was asked for may still be made: look at the history.",
     limited=True,
 )
-
-STATUS_OF = {"refused": 409, "usage": 400, "unknown": 404, "failed": 500, "denied": 403, "timeout": 504, "busy": 503}
 
 
 class ApiConfig(Protocol):
@@ -119,27 +129,20 @@ class Archive(Protocol):
         """The newest events, newest first; `record` is JSON with what, who, why, subject."""
         ...
 
-
-class Refusal(Exception):
-    """An answer that is not ok: a code of STATUS_OF, and the sentence for the operator."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Body = TypeVar("Body", bound=Request)
-WHO = web.RequestKey("who", str)
+    async def history(self, kind: Kind, key: bytes, limit: int) -> Sequence[Past]:
+        """The newest journal records of one key, newest first."""
+        ...
 
 
 class Api:
     """The handlers, and what they share."""
 
-    def __init__(self, config: ApiConfig, loop: Commands, store: Archive, watch: Watched | None = None) -> None:
+    def __init__(
+        self, config: ApiConfig, loop: Commands, store: Archive, watch: Watched | None = None, tools: DnsTools | None = None
+    ) -> None:
         self.config = config
-        self.watch = watch or Nobody()
+        self.ddns_routes = DdnsApi(self, tools or no_tools()).routes()
+        self.watch: Watched = watch or Nobody()
         self.loop = loop
         self.store = store
         self._waiting: set[asyncio.Task[Reply]] = set()
@@ -182,23 +185,23 @@ class Api:
 
     async def status(self, request: web.Request) -> web.Response:
         """GET /v1/status"""
-        return _answer(with_lags((await self.ask("status", {})).body, self.watch))
+        return answer(with_lags((await self.ask("status", {})).body, self.watch))
 
     async def leases(self, request: web.Request) -> web.Response:
         """GET /v1/leases?pool=&state=&limit=&after="""
-        args = _query(request, "pool", "state", "limit", "after")
-        args["limit"] = str(min(_count(args.get("limit", str(PAGE_MAX)), "limit"), PAGE_MAX))
+        args = query_of(request, "pool", "state", "limit", "after")
+        args["limit"] = str(min(count_of(args.get("limit", str(PAGE_MAX)), "limit"), PAGE_MAX))
         if "after" in args:
-            args["after"] = _address(args["after"])
-        return _answer((await self.ask("lease-list", args)).body)
+            args["after"] = address_of(args["after"])
+        return answer((await self.ask("lease-list", args)).body)
 
     async def lease(self, request: web.Request) -> web.Response:
         """GET /v1/leases/{address}"""
-        return _answer((await self.ask("lease-get", {"address": _address(request.match_info["address"])})).body)
+        return answer((await self.ask("lease-get", {"address": address_of(request.match_info["address"])})).body)
 
     async def ddns(self, request: web.Request) -> web.Response:
         """GET /v1/ddns"""
-        return _answer(with_lags((await self.ask("ddns-status", {})).body, self.watch))
+        return answer(with_lags((await self.ask("ddns-status", {})).body, self.watch))
 
     async def ddns_where(self, request: web.Request) -> web.Response:
         """GET /v1/ddns/where?name=: who shows the name as it is wanted, asked now."""
@@ -206,39 +209,39 @@ class Api:
             name = name_asked(request)
         except ValueError as error:
             raise Refusal("usage", str(error)) from None
-        return _answer({"name": name, "places": list(await self.watch.where(name))})
+        return answer({"name": name, "places": list(await self.watch.where(name))})
 
     async def explain(self, request: web.Request) -> web.Response:
         """GET /v1/explain with one of client=, address=, name="""
-        args = _query(request, "client", "address", "name")
+        args = query_of(request, "client", "address", "name")
         if len(args) != 1:
             raise Refusal("usage", "ask with exactly one of client, address, name")
         if "address" in args:
-            args["address"] = _address(args["address"])
+            args["address"] = address_of(args["address"])
         if "client" in args:
-            args["client"] = _octets(args["client"])
+            args["client"] = octets_of(args["client"])
         if not args.get("name", "-").strip("."):
             raise Refusal("usage", "name: empty")
-        return _answer((await self.ask("explain", args)).body)
+        return answer((await self.ask("explain", args)).body)
 
     async def history(self, request: web.Request) -> web.Response:
         """GET /v1/history?limit=: the newest events, oldest of them first."""
-        args = _query(request, "limit")
-        limit = min(_count(args.get("limit", "100"), "limit"), EVENTS_MAX)
-        return _answer({"events": [_event(past) for past in reversed(await self.store.events(limit))]})
+        args = query_of(request, "limit")
+        limit = min(count_of(args.get("limit", "100"), "limit"), EVENTS_MAX)
+        return answer({"events": [_event(past) for past in reversed(await self.store.events(limit))]})
 
     # --- mutating verbs ---
 
     async def partner_down(self, request: web.Request) -> web.Response:
         """POST /v1/relationships/{name}/partner-down: the preview, or the same after it was done."""
-        body = await _body(request, PartnerDownRequest)
+        body = await body_of(request, PartnerDownRequest)
         args = {"relationship": request.match_info["name"]}
         if body.since is not None:
             args["since"] = str(_since(body.since))
         if body.dry_run:
             args["dry_run"] = "1"
-            return _answer((await self.ask("partner-down", args, request[WHO], body.reason)).body)
-        return _answer((await self.change(request, "partner-down", args, body.reason)).body)
+            return answer((await self.ask("partner-down", args, request[WHO], body.reason)).body)
+        return answer((await self.change(request, "partner-down", args, body.reason)).body)
 
     async def serve_force(self, request: web.Request) -> web.Response:
         """POST /v1/relationships/{name}/serve-force"""
@@ -250,7 +253,7 @@ class Api:
 
     async def _act(self, request: web.Request, verb: str) -> web.Response:
         """The relationship as it stands, then, unless it is a dry run, the verb."""
-        body = await _body(request, ActRequest)
+        body = await body_of(request, ActRequest)
         name = request.match_info["name"]
         status = cast("Mapping[str, object]", (await self.ask("status", {})).body)
         relationships = cast("Sequence[Mapping[str, object]]", status["relationships"])
@@ -261,11 +264,11 @@ class Api:
         if not body.dry_run:
             reply = await self.change(request, verb, {"relationship": name}, body.reason)
             done, message = cast("Mapping[str, bool]", reply.body)["done"], reply.message
-        return _answer({"relationship": name, "before": before, "done": done, "message": message})
+        return answer({"relationship": name, "before": before, "done": done, "message": message})
 
     async def backup(self, request: web.Request) -> web.Response:
         """POST /v1/backup: a copy of the database in a new file on this host."""
-        body = await _body(request, BackupRequest)
+        body = await body_of(request, BackupRequest)
         await asyncio.to_thread(_new_file, body.path)
         try:
             await self.store.backup(body.path)
@@ -276,7 +279,7 @@ class Api:
         size = (await asyncio.to_thread(os.stat, body.path)).st_size
         await self.ask("backup-made", {"path": body.path}, request[WHO], body.reason)
         self.changed(request, "backup", {"path": body.path}, body.reason, "done")
-        return _answer({"path": body.path, "size": size, "done": True})
+        return answer({"path": body.path, "size": size, "done": True})
 
     # --- metrics ---
 
@@ -303,20 +306,10 @@ class Api:
             raise Refusal("denied", f"{request[WHO]} is not among the {kind} of this server ([api] {kind} in its configuration)")
 
 
-def _answer(body: object, status: int = 200) -> web.Response:
-    return web.json_response(
-        body, status=status, dumps=lambda data: json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n"
-    )
-
-
 def _event(past: Past) -> dict[str, object]:
     """One event of the history. A key that a record of another version lacks is empty."""
     record = json.loads(past.record or "{}")
     return {"wall": past.wall, **{key: str(record.get(key) or "") for key in ("what", "who", "why", "subject")}}
-
-
-def _error(code: str, message: str, status: int = 0) -> web.Response:
-    return _answer({"error": {"code": code, "message": message}}, status or STATUS_OF[code])
 
 
 @web.middleware
@@ -325,45 +318,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except Refusal as refusal:
-        return _error(refusal.code, refusal.message)
+        return failure(refusal.code, refusal.message)
     except web.HTTPException as error:
         code = "unknown" if error.status == 404 else "usage"
-        return _error(code, f"{request.method} {request.path}: {error.reason}", error.status)
-
-
-def _query(request: web.Request, *known: str) -> dict[str, str]:
-    """The query as a record of the known keys. An unknown or repeated key is a usage error, not ignored."""
-    args: dict[str, str] = {}
-    for key, value in request.query.items():
-        if key not in known or key in args:
-            raise Refusal("usage", f"parameter {key!r} is unknown or given twice; known: {', '.join(known)}")
-        args[key] = value
-    return args
-
-
-def _count(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise Refusal("usage", f"{what}: {text!r} is not a number above 0")
-    return int(text)
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(text))
-    except ValueError:
-        raise Refusal("usage", f"{text!r} is not an IPv4 address") from None
-
-
-def _octets(text: str) -> str:
-    """A hardware address or client identifier as lower-case hex with colons; 2:0:0:0:0:a, 0200.0000.000a will do."""
-    try:
-        parts = text.replace("-", ":").split(":")
-        octets = bytes.fromhex("".join(part.zfill(2) for part in parts) if len(parts) > 1 else text.replace(".", ""))
-    except ValueError:
-        octets = b""
-    if not octets:
-        raise Refusal("usage", f"{text!r} is no hardware address or client identifier in hex")
-    return octets.hex(":")
+        return failure(code, f"{request.method} {request.path}: {error.reason}", error.status)
 
 
 def _since(value: str | float) -> int:
@@ -382,15 +340,6 @@ def _since(value: str | float) -> int:
     if not (math.isfinite(seconds) and 0 < seconds < 2**32):
         raise Refusal("usage", wrong)
     return math.ceil(seconds)
-
-
-async def _body(request: web.Request, model: type[Body]) -> Body:
-    """The body as `model`; an empty body is an empty object."""
-    try:
-        return model.model_validate_json(await request.read() or b"{}")
-    except ValidationError as error:
-        what = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors())
-        raise Refusal("usage", what) from None
 
 
 def _new_file(path: str) -> None:
@@ -427,17 +376,20 @@ def application(api: Api) -> web.Application:
             web.post(relationship + "serve-force", api.serve_force),
             web.post(relationship + "pair-init", api.pair_init),
             web.post("/v1/backup", api.backup),
+            *api.ddns_routes,
         ]
     )
     return app
 
 
-async def start_api(api_config: ApiConfig, loop: Commands, store: Archive, watch: Watched | None = None) -> RunningApi:
-    """Listen on the configured Unix socket and, unless it is "", on the metrics address.
+async def start_api(
+    api_config: ApiConfig, loop: Commands, store: Archive, watch: Watched | None = None, tools: DnsTools | None = None
+) -> RunningApi:
+    """Listen on the configured Unix socket and, unless it is "", on the metrics address. `tools`: None without zones.
 
     Raises OSError with a sentence that says why not.
     """
-    api = Api(api_config, loop, store, watch)
+    api = Api(api_config, loop, store, watch, tools)
     sockets = [listen_unix(api_config.socket)]
     apps = [application(api)]
     if api_config.metrics:

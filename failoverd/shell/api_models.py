@@ -12,21 +12,11 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 from pydantic.json_schema import models_json_schema
 
-REASON_MAX = 500
-
-Wall = Annotated[float, Field(ge=0, description="UTC seconds since 1970; 0: never")]
-Seconds = Annotated[float, Field(ge=0, description="seconds")]
-Count = Annotated[int, Field(ge=0)]
-Reason = Annotated[str, StringConstraints(max_length=REASON_MAX, strip_whitespace=True)]
-
-
-class Answer(BaseModel):
-    """What a client may rely on. More keys may come; none of these goes or changes its meaning within /v1."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
+from failoverd.shell import api_ddns_models
+from failoverd.shell.api_shapes import Answer, Count, Reason, Request, Wall
 
 
 class RelationshipStatus(Answer):
@@ -276,12 +266,6 @@ class Failure(Answer):
     error: ErrorDetail
 
 
-class Request(BaseModel):
-    """A body sent by a client: unknown keys are refused, so that a misspelt dry_run never acts."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
 class ActRequest(Request):
     """Body of serve-force and pair-init."""
 
@@ -314,12 +298,14 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "POST /v1/relationships/{name}/serve-force": Act,
     "POST /v1/relationships/{name}/pair-init": Act,
     "POST /v1/backup": BackupDone,
+    **api_ddns_models.ANSWERS,
 }
 REQUESTS: dict[str, type[BaseModel]] = {
     "POST /v1/relationships/{name}/partner-down": PartnerDownRequest,
     "POST /v1/relationships/{name}/serve-force": ActRequest,
     "POST /v1/relationships/{name}/pair-init": ActRequest,
     "POST /v1/backup": BackupRequest,
+    **api_ddns_models.REQUESTS,
 }
 
 

@@ -20,9 +20,10 @@ from typing import NoReturn
 from failoverd import __version__, compile
 from failoverd.node import Node
 from failoverd.notes import declare
-from failoverd.ports import Input
+from failoverd.ports import Input, Kind
 from failoverd.shell import clock
 from failoverd.shell.api import start_api
+from failoverd.shell.api_ddns import DnsTools
 from failoverd.shell.clients import SERVER_PORT, Clients
 from failoverd.shell.disk import StoreError
 from failoverd.shell.dns import DnsClient
@@ -128,6 +129,10 @@ class Archive:
         """The newest events, newest first."""
         return await self._store.events(limit)
 
+    async def history(self, kind: Kind, key: bytes, limit: int) -> list[Past]:
+        """The newest journal records of one key, newest first."""
+        return await self._store.history(kind, key, limit)
+
 
 class Daemon:
     """Everything that is open."""
@@ -146,6 +151,7 @@ class Daemon:
         self.clients = Clients(options.local.interfaces, lambda datagrams: self.loop.hear(datagrams), deliver, note)
         self.partners = Partners(list(options.terms.values()), deliver, note)
         self.masters = DnsClient(compile.dns_plan(options.config).zones)
+        self.tools = DnsTools(compile.dns_plan(options.config), self.masters)
         self.watch = DnsWatch(compile.watch_plan(options.config), self.masters, lambda each: book.add((each,)), self._wanted)
         delays = {name: float(term.max_response_delay_s) for name, term in options.terms.items()}
         self.loop = Loop(node, store, book, delays, end=self._end, clients=self.clients, partners=self.partners, masters=self.watch)
@@ -176,7 +182,7 @@ class Daemon:
     async def open_api(self, store: Store) -> None:
         """The control socket and the metrics. CannotStart."""
         try:
-            self.api = await start_api(self.options.local.api, self.loop, Archive(store), self.watch)
+            self.api = await start_api(self.options.local.api, self.loop, Archive(store), self.watch, self.tools)
         except OSError as error:
             raise CannotStart(EXIT_UNAVAILABLE, error.strerror or str(error)) from error
 
@@ -216,6 +222,7 @@ class Daemon:
         self.clients.close()
         await self.watch.close()
         await self.masters.close()
+        await self.tools.close()
 
     def _wanted(self, name: str) -> dict[str, frozenset[tuple[str, str]]]:
         """What each target should show at a name: (type, text)."""

@@ -15,6 +15,7 @@ from failoverd.config import load
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.node import Node
 from failoverd.ports import Command, Now, Output, Reply, Stored
+from failoverd.shell import api_ddns_models
 from failoverd.shell.api import start_api
 from failoverd.shell.api_models import ANSWERS, Failure
 from failoverd.shell.loop import Counts
@@ -63,6 +64,8 @@ async def test_every_answer_of_the_node_follows_the_schema(tmp_path: Path) -> No
     try:
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(config.socket)) as session:
             for path, model in ANSWERS.items():
+                if path in api_ddns_models.ANSWERS:  # test_api_ddns.py
+                    continue
                 method, where = path.split(" ")
                 where = where.replace("{address}", "10.10.0.120").replace("{name}", "office")
                 query = "?name=ws17.dyn.example.test" if where.endswith(("explain", "where")) else ""

@@ -10,7 +10,7 @@ import pytest
 
 from failoverd.ports import Reply
 from failoverd.shell import api as api_module
-from failoverd.shell import listen
+from failoverd.shell import api_ddns_models, listen
 from failoverd.shell.api_models import ANSWERS, REQUESTS, Failure, schema
 from tests.api.conftest import Start
 from tests.api.fake_daemon import DOWN, LEASES, ME, OFFICE, PREVIEW, STATUS, UP, WALL, past
@@ -32,6 +32,8 @@ async def test_every_route_is_in_the_schema_and_answers_in_its_shape(start: Star
     }
     assert routes == set(ANSWERS)
     for path, model in ANSWERS.items():
+        if path in api_ddns_models.ANSWERS:  # test_api_ddns.py
+            continue
         method, where = path.split(" ")
         body = {} if path in REQUESTS else None
         if where == "/v1/backup":
