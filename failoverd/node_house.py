@@ -140,6 +140,17 @@ class House:
                 self.table.set_due(lease.address, mclt.due(lease, rights))
         if new is ServerState.PARTNER_DOWN:
             self.planner.take_over(now, self.out)
+        elif new is ServerState.NORMAL:
+            self.planner.met(self._granted_apart(relationship, old, rights), now, self.out)
+
+    def _granted_apart(self, relationship: str, old: ServerState, rights: Rights) -> list[Lease]:
+        """The live leases that we granted since the last proven contact before this link; all of them when we come from anything but a
+        short interruption, since the partner was in partner-down then."""
+        short = old in (ServerState.NORMAL, ServerState.COMMUNICATIONS_INTERRUPTED)
+        since = self.endpoints[relationship].apart_since - rights.slack_s if short else 0
+        mine = [lease for lease in self.table.rows() if lease.fqdn and lease.cltt >= since and lease.state is BindingState.ACTIVE]
+        at = {lease.address: self.endpoint_at(lease.address) for lease in mine}
+        return [lease for lease in mine if at[lease.address] is self.endpoints[relationship]]
 
     def rest_all(self, relationship: str, now: Now) -> None:
         """safety.md 15: every lease known here rests for its full time before another client may have the address. What both had agreed

@@ -28,6 +28,7 @@ from failoverd.ports import DnsAnswer, Now, Origin, Output
 
 TAKEOVER_SPREAD_S = 300.0
 TAKEOVER_SLICE = 500  # rows a step
+MEETING_S = (3.0, 30.0)  # after contact: the partner's removals of leases that it had seen end go first
 
 
 class Planner:
@@ -40,6 +41,7 @@ class Planner:
         self._claims = Claims()
         self._targets = tuple(sorted({zone.target for zone in plan.zones}))
         self._taking: deque[bytes] = deque()
+        self._meeting: deque[bytes] = deque()
         self._shelf = Shelf(plan, [text for text in stored if not is_hold(text)])
         self._outbox = Outbox(plan, self._shelf, rng, self._settle)
         self.repairs = Repairs(plan, self._shelf, filter(is_hold, stored), self._want)
@@ -155,6 +157,21 @@ class Planner:
                 wait_s = self._rng.uniform(0.0, TAKEOVER_SPREAD_S) if row.want else 0.0
                 self._shelf.reassert(row, wait_s, now, out, "partner-down")
 
+    def met(self, leases: Iterable[Lease], now: Now, out: Output) -> None:
+        """Contact again after a time apart. `leases`: those that we granted meanwhile. The partner saw them end, and may have removed
+        their names or be about to, so what the zone held is a maybe: they are said again. Done in slices by `due`."""
+        for lease in leases:
+            name = wanted_name(lease)
+            for target in self._targets if name else ():
+                self._meeting.append(row_key(target, FORWARD, name))
+                self._meeting.append(row_key(target, REVERSE, pointer_of(lease)))
+
+    def _meet_slice(self, now: Now, out: Output) -> None:
+        for _ in range(min(TAKEOVER_SLICE, len(self._meeting))):
+            row = self._shelf.rows.get(self._meeting.popleft())
+            if row is not None and row.owner == ME and row.want:
+                self._shelf.reassert(row, self._rng.uniform(*MEETING_S), now, out, "contact again")
+
     def fence(self, paused: bool, now: Now, out: Output) -> None:
         """Whether this server may send at all (safety.md 25). A message that is out is not called back; its answer is heard."""
         if paused != self._outbox.paused:
@@ -167,6 +184,8 @@ class Planner:
         """Send what is due."""
         if self._taking:
             self._take_slice(now, out)
+        if self._meeting:
+            self._meet_slice(now, out)
         if not self._outbox.paused:
             self.repairs.due(now, out)
         self._outbox.due(now, out)
@@ -177,7 +196,7 @@ class Planner:
 
     def deadline(self, now: Now) -> float:
         """Monotonic time at which `due` has something to do, infinity for none."""
-        if self._taking:
+        if self._taking or self._meeting:
             return now.mono
         bulk = FOREVER if self._outbox.paused else self.repairs.deadline()
         return min(bulk, self._outbox.deadline(now))

@@ -76,6 +76,7 @@ class Links:
         self.next_dial = now.mono
         self.offset_from = now.mono
         self._sent_now = False
+        self.apart_since = 0  # the last proven contact before this link
 
     @property
     def slack_s(self) -> int:
@@ -234,6 +235,7 @@ class Links:
         for other in list(self.pending.values()):
             self.close(other, "another link is established")
         self.link = link
+        self.apart_since = self.record.proven
         self.record.partner_max_unacked = self.offer.max_unacked
         self.record.offset = message.time - int(now.wall)
         self.offset_from = now.mono
