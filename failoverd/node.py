@@ -42,6 +42,7 @@ from failoverd.ports import (
     Reply,
     Stopping,
     Stored,
+    ZoneHosts,
 )
 
 DECISIONS = 20_000  # notes kept for `explain`
@@ -67,6 +68,7 @@ class Node(House):
             LinkDown: self._link_down,
             ConnectFailed: lambda i, n: self.endpoints[i.relationship].connect_failed(i.reason, n),
             DnsAnswer: lambda i, n: self.planner.answered(i, n, self.out),
+            ZoneHosts: lambda i, n: self.names.protect(i.zone, i.hosts),
             Command: self._command,
             ClockState: self._clock,
             DiskState: self._disk,

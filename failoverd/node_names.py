@@ -29,10 +29,12 @@ class Names:
     def __init__(self, plan: NamePlan) -> None:
         self._plan = plan
         self._held = plan.zones
+        self._hosts: dict[str, frozenset[str]] = {}
 
-    def protect(self, hosts: Iterable[str]) -> None:
-        """Hosts that the zones' NS and MX records name, as they are now: no client gets such a name. Absolute names, any case."""
-        self._held = self._plan.zones | {host.lower() for host in hosts}
+    def protect(self, zone: str, hosts: Iterable[str]) -> None:
+        """The hosts that a zone's NS and MX records name, as they are now: no client gets such a name. Absolute names, any case."""
+        self._hosts[zone] = frozenset(host.lower() for host in hosts)
+        self._held = self._plan.zones.union(*self._hosts.values())
 
     def scope(self, address: int, subnet: str, pool: str) -> NameScope:
         """What holds at an address. `pool`: its label, "" for none."""

@@ -97,6 +97,14 @@ class DnsAnswer:
 
 
 @dataclass(slots=True)
+class ZoneHosts:
+    """The hosts that the NS and MX records of a zone name now: no client may be called so. Absolute names, any case."""
+
+    zone: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(slots=True)
 class Command:
     """A verb from the API. `who` is the user, `why` the operator's reason; answered by one Reply with the same ident."""
 
@@ -134,6 +142,7 @@ Input = (
     | LinkDown
     | ConnectFailed
     | DnsAnswer
+    | ZoneHosts
     | Command
     | ClockState
     | DiskState

@@ -20,7 +20,7 @@ from failoverd.ddns.outbox import FOREVER, Outbox
 from failoverd.ddns.repair import Repairs, is_hold
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value, row_key
 from failoverd.ddns.shelf import Shelf
-from failoverd.ddns.wants import Claim, Claims, pointer_of, wanted_name
+from failoverd.ddns.wants import Claim, Claims, claimed_name, pointer_of
 from failoverd.ddns.zone import DnsPlan
 from failoverd.leases.lease import NO_FORWARD, Lease
 from failoverd.notes import Note
@@ -52,7 +52,7 @@ class Planner:
         """Rebuild the index of who wants which name, at boot. Rows are as the last commit left them: they were written with the
         leases."""
         for lease in leases:
-            name = wanted_name(lease)
+            name = claimed_name(lease)
             if name:
                 self._shelf.reverse_at(dotted(lease.address), lease.rev)
                 self._claims.put(lease, self._plan, self._owned(name, pointer_of(lease) if lease.dns & NO_FORWARD else ""))
@@ -74,7 +74,7 @@ class Planner:
         """
         if not self._targets:
             return
-        was, name = wanted_name(old), wanted_name(new)
+        was, name = claimed_name(old), claimed_name(new)
         mine = origin is not Origin.PARTNER
         gone = pointer_of(old)
         if was and was != name:
@@ -161,7 +161,7 @@ class Planner:
         """Contact again after a time apart. `leases`: those that we granted meanwhile. The partner saw them end, and may have removed
         their names or be about to, so what the zone held is a maybe: they are said again. Done in slices by `due`."""
         for lease in leases:
-            name = wanted_name(lease)
+            name = claimed_name(lease)
             for target in self._targets if name else ():
                 self._meeting.append(row_key(target, FORWARD, name))
                 self._meeting.append(row_key(target, REVERSE, pointer_of(lease)))

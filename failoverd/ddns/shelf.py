@@ -115,7 +115,12 @@ class Shelf:
         self.write(row, out, cause)
 
     def hurry(self, row: Row, now: Now) -> None:
-        """The client spoke again: a row that waits for a slow retry is tried soon."""
+        """The client spoke again, or something else at its name changed: a row that waits for a slow retry is tried soon, and a PTR
+        that waited for another client's name is said once that is gone."""
+        if row.kind == REVERSE and row.owner == ME and row.due_mono < 0 and row.state in {State.DIRTY, State.HELD}:
+            if self.eligible(row):
+                self.dirty(row, now)
+            return
         waits = row.owner == ME and row.state in {State.CONFLICT, State.BLOCKED} and row.due_mono > now.mono
         if waits and now.mono - (row.due_mono - CONFLICT_RETRY_S) >= HURRY_S:
             self.at(row, now, 0.0)
@@ -229,7 +234,7 @@ class Shelf:
         if row.kind == FORWARD or not row.want:
             return True
         forward = self.rows.get(row_key(row.target, FORWARD, row.want[0].text))
-        if forward is None or forward.owner == PEER:
+        if forward is None or forward.owner == PEER or not forward.want:
             return True
         return any(self.pointer_of(v) == row.name for v in forward.have)
 

@@ -26,11 +26,16 @@ class Claim(NamedTuple):
     pointer: str = ""
 
 
-def wanted_name(lease: Lease | None) -> str:
-    """The name that a lease wants now: only a bound client with an identity wants one."""
+def claimed_name(lease: Lease | None) -> str:
+    """The name that a lease wants now, or wants a PTR to: only a bound client with an identity wants one."""
     if lease is None or lease.state is not BindingState.ACTIVE or not lease.client:
         return ""
     return lease.fqdn if lease.dns & (NO_FORWARD | NO_REVERSE) != NO_FORWARD | NO_REVERSE else ""
+
+
+def wanted_name(lease: Lease | None) -> str:
+    """The name that we register for a lease now, "" when the client does that itself."""
+    return "" if lease is None or lease.dns & NO_FORWARD else claimed_name(lease)
 
 
 def pointer_of(lease: Lease | None) -> str:
