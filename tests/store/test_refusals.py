@@ -7,21 +7,19 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from failoverd.shell import schema
 from failoverd.shell.store import Store, StoreError
-from tests.store.work import BATCHES, ROOT, WALL, batch, child, contents, opened, replay
+from tests.store.work import BATCHES, ROOT, WALL, batch, child, contents, fill, opened, replay
 
 
-@pytest.fixture(params=["closed", "killed"])
-def database(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+@pytest.fixture(scope="module", params=["closed", "killed"])
+def original(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A database with contents: cleanly closed, or with a write-ahead log that a killed process left."""
-    path = tmp_path / "data" / "a.db"
-    path.parent.mkdir()
+    path = tmp_path_factory.mktemp("original") / "a.db"
     if request.param == "closed":
         assert child(path) == (0, BATCHES)
     else:
@@ -30,6 +28,13 @@ def database(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
         assert acknowledged > 3
         assert path.with_name("a.db-wal").stat().st_size > 0
     return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, original: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(original.parent, tmp_path / "data")
+    return tmp_path / "data" / "a.db"
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -156,7 +161,9 @@ async def test_a_second_process_is_refused(database: Path) -> None:
     code = (
         "import asyncio,sys\n"
         "from pathlib import Path\n"
+        "from failoverd.shell import disk\n"
         "from failoverd.shell.store import Store, StoreError\n"
+        "disk.LOCK_WAIT_S = 0.1\n"
         "try: asyncio.run(Store.open(Path(sys.argv[1]), now_wall=2e9))\n"
         "except StoreError as error: print(error.code, error)\n"
     )
@@ -184,29 +191,6 @@ async def test_a_file_of_no_bytes_is_a_new_database(tmp_path: Path) -> None:
 
 
 # --- file systems of our own: root writes to files of any mode, but not to a read-only or a full file system ------------
-
-
-@pytest.fixture
-def tmpfs(tmp_path: Path) -> Iterator[Path]:
-    where = tmp_path / "mounted"
-    where.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "failoverd-test", str(where)], check=True)
-    try:
-        yield where
-    finally:
-        subprocess.run(["mount", "-o", "remount,rw", str(where)], check=True)
-        subprocess.run(["umount", "--lazy", str(where)], check=True)
-
-
-def fill(directory: Path) -> Path:
-    """Leave nothing."""
-    path = directory / "ballast"
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return path
 
 
 @pytest.mark.root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,30 @@ async def opened(path: Path, **options: object) -> tuple[Store, Stored]:
     store = await Store.open(path, now_wall=WALL, reserve_bytes=65536, **options)  # type: ignore[arg-type]
     OPENED.append(store)
     return store, await store.load()
+
+
+def beside(path: Path) -> list[Path]:
+    """The files of a database."""
+    return [Path(f"{path}{suffix}") for suffix in ("", "-wal", ".marker", ".reserve")]
+
+
+def under_strace(call: str, action: str, when: str, *paths: Path) -> list[str]:
+    """Do `action` at the `when`-th system call `call` on one of `paths`. "5": then only; "5+": from then on."""
+    strace = shutil.which("strace")
+    assert strace, "strace is missing: apt-get install strace"
+    watched = [f"--trace-path={path}" for path in paths]
+    return [strace, "-f", "-qqq", "-o", "/dev/null", *watched, f"--trace={call}", f"--inject={call}:{action}:when={when}"]
+
+
+def fill(directory: Path) -> Path:
+    """Leave nothing."""
+    path = directory / "ballast"
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return path
 
 
 def on_row(store: Store, table: str, when: str) -> str:
