@@ -118,8 +118,14 @@ class Duo:
         last: int = 199,
         lone_boot: str = "bounded",
         new_pair: bool = True,
+        edits: Iterable[tuple[str, str]] = (),
     ) -> None:
-        self.config = parse_text(CONFIG.format(mclt=mclt, lease=lease, split=split, window=window, last=last, lone_boot=lone_boot))
+        """`edits`: (old, new) texts of the configuration."""
+        text = CONFIG.format(mclt=mclt, lease=lease, split=split, window=window, last=last, lone_boot=lone_boot)
+        for old, new in edits:
+            assert old in text, old
+            text = text.replace(old, new)
+        self.config = parse_text(text)
         self.now = Now(WALL, 1000.0)
         self.disks = {name: Disk() for name in SERVERS}
         self.nodes: dict[str, Node] = {}

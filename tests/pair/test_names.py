@@ -1,0 +1,220 @@
+"""What clients hear of their names, and what the master hears: option 81, option 12, ddns rules of subnet, pool and reservation."""
+
+from __future__ import annotations
+
+import pytest
+
+from failoverd.dhcp.fqdn import E, N, O, S
+from failoverd.dhcp.message import Packet
+from failoverd.leases.lease import NO_FORWARD, NO_REVERSE
+from failoverd.ports import DnsAnswer, DnsUpdate, ZoneHosts
+from tests.pair.duo import ADDRESS, Duo, normal
+
+SUBNET = 'ddns = { domain = "dyn.example.test.", name-template = "dhcp-{ip}" }'
+REVERSE = """[[ddns.zone]]
+name = "10.in-addr.arpa."
+primaries = ["10.0.0.53"]
+key-file = "/nonexistent/key"
+"""
+WIRE = b"\x02pc\x03dyn\x07example\x04test\x00"
+
+
+def pair(ddns: str = "", edits: tuple[tuple[str, str], ...] = ()) -> Duo:
+    """A pair in normal with a reverse zone; `ddns`: the subnet's table."""
+    said = [(SUBNET, f"ddns = {{ {ddns} }}")] if ddns else []
+    return normal(edits=[("[[ddns.zone]]\n", REVERSE + "[[ddns.zone]]\n"), *said, *edits])
+
+
+def ask(duo: Duo, mac: int, fqdn: bytes = b"", hostname: bytes = b"", at: str = "p", prl: bytes = b"") -> tuple[Packet, Packet]:
+    """The OFFER and the ACK of one client."""
+    more = {name: value for name, value in (("o81", fqdn), ("o12", hostname), ("o55", prl)) if value}
+    offer = duo.say(at, duo.packet(1, mac, secs=10, **more))
+    assert offer is not None
+    chosen = {"o50": offer.yiaddr.to_bytes(4, "big"), "o54": ADDRESS[at].to_bytes(4, "big")}
+    ack = duo.say(at, duo.packet(3, mac, secs=10, **chosen, **more))
+    assert ack is not None
+    assert (ack.options[53], ack.yiaddr) == (b"\x05", offer.yiaddr)
+    return offer, ack
+
+
+def told(duo: Duo, mac: int, fqdn: bytes = b"", hostname: bytes = b"") -> tuple[bytes | None, bytes | None, int]:
+    """Options 81 and 12 of the ACK, which are the OFFER's, and the address."""
+    offer, ack = ask(duo, mac, fqdn, hostname)
+    assert (offer.options.get(81), offer.options.get(12)) == (ack.options.get(81), ack.options.get(12))
+    return ack.options.get(81), ack.options.get(12), ack.yiaddr
+
+
+def master(duo: Duo, at: str = "p") -> list[str]:
+    """Let a master say NOERROR to everything; what it was asked to add and to delete, without DHCID."""
+    done, found = 0, []
+    for _ in range(20):
+        while done < len(duo.updates[at]):
+            message = duo.updates[at][done]
+            done += 1
+            if isinstance(message, DnsUpdate):
+                found += [f"{c.op} {c.name} {c.rtype} {c.value}".strip() for c in message.changes if c.rtype != "DHCID"]
+                duo.inbox[at].append(DnsAnswer(message.ident, "NOERROR", "test"))
+        duo.tick()
+    return [line for line in found if not line.startswith("del-rrset")]
+
+
+def reverse(address: int) -> str:
+    return f"{address & 255}.0.0.10.in-addr.arpa."
+
+
+CASES = [
+    # subnet's table, flags sent, name sent, flags of the reply, Lease.dns, name in DNS ("" for none)
+    ("", S, WIRE, S, 0, "pc.dyn.example.test."),
+    ("", 0, WIRE, 0, NO_FORWARD, "pc.dyn.example.test."),
+    ("", 0, b"\x02pc", S | O, 0, "pc.dyn.example.test."),
+    ("", 0, b"\x02pc\x05other\x04test\0", 0, NO_FORWARD, "pc.other.test."),
+    ("", S, b"\x02pc\x05other\x04test\0", S, 0, "pc.dyn.example.test."),
+    ("", N, WIRE, N, 0, ""),
+    ("", N | S, WIRE, N, 0, ""),
+    ("override-client-update = true", 0, WIRE, S | O, 0, "pc.dyn.example.test."),
+    ("override-no-update = true", N, WIRE, S | O, 0, "pc.dyn.example.test."),
+    ('client-updates = "deny"', 0, WIRE, S | O, 0, "pc.dyn.example.test."),
+    ('client-updates = "ignore"', 0, WIRE, 0, 0, "pc.dyn.example.test."),
+    ("updates = false", S, WIRE, O | N, 0, ""),
+    ("updates = false", 0, WIRE, N, 0, ""),
+    ("reverse-updates = false", S, WIRE, S, NO_REVERSE, "pc.dyn.example.test."),
+    ("reverse-updates = false", 0, WIRE, N, 0, ""),
+    ('client-domain = "keep"', S, b"\x02pc\x05other\x04test\0", S, 0, "pc.other.test."),
+]
+
+
+@pytest.mark.parametrize(("ddns", "flags", "name", "answer", "dns", "fqdn"), CASES)
+def test_flags_come_back_right_and_the_master_hears_what_follows(
+    ddns: str, flags: int, name: bytes, answer: int, dns: int, fqdn: str
+) -> None:
+    duo = pair(f'domain = "dyn.example.test."{", " + ddns if ddns else ""}')
+    option, _, address = told(duo, 1, bytes((flags | E,)) + b"\0\0" + name)
+    assert option is not None
+    assert (option[0] & (S | O | N), option[0] & E, option[1:3]) == (answer, E, b"\xff\xff")
+    lease = duo.lease("p", address)
+    assert (lease.fqdn, lease.dns) == (fqdn, dns)
+    adds = (
+        [] if not fqdn or dns & NO_FORWARD or not fqdn.endswith("dyn.example.test.") else [f"add {fqdn} A 10.0.0.{address & 255}"]
+    )
+    adds += [] if not fqdn or dns & NO_REVERSE else [f"add {reverse(address)} PTR {fqdn}"]
+    assert master(duo) == adds
+    duo.release("p", 1, address)
+    assert duo.lease("p", address).fqdn == ""
+    assert sorted(line.partition(" ")[2] for line in master(duo) if line.startswith("del-rr ")) == sorted(
+        line.partition(" ")[2] for line in adds
+    )
+
+
+def test_the_reply_holds_the_final_name_in_the_clients_encoding() -> None:
+    duo = pair()
+    assert told(duo, 1, b"\x05\0\0" + b"\x02PC\x05Other\0")[0] == b"\x05\xff\xff" + WIRE
+    assert told(duo, 2, b"\x01\0\0Note_Book")[0] == b"\x01\xff\xffnote-book.dyn.example.test"
+    option, _, address = told(duo, 3, b"\x05\0\0")
+    name = b"dhcp-10-0-0-%d" % (address & 255)
+    assert option == b"\x05\xff\xff" + bytes((len(name),)) + name + WIRE[3:]
+    assert duo.lease("p", address).hostname == ""
+
+
+def test_option_81_only_for_those_who_sent_it_and_option_12_only_when_it_differs() -> None:
+    duo = pair()
+    assert told(duo, 1)[:2] == (None, None)
+    assert told(duo, 2, hostname=b"Laptop")[:2] == (None, None)
+    assert told(duo, 3, hostname=b"lap top.other")[:2] == (None, b"lap-top")
+    option, twelve, address = told(duo, 4, b"\x04\0\0\x04fqdn", b"other")
+    assert option == b"\x07\xff\xff\x04fqdn" + WIRE[3:]
+    assert twelve == b"fqdn"
+    assert duo.lease("p", address).hostname == "fqdn"
+    assert told(pair('domain = "dyn.example.test.", fqdn-reply = false'), 1, b"\x05\0\0" + WIRE)[0] is None
+
+
+def test_malformed_option_counts_as_absent_and_is_noted() -> None:
+    duo = pair()
+    option, _, address = told(duo, 1, b"\x05\0\0\x40", b"laptop")
+    assert option is None
+    assert duo.lease("p", address).fqdn == "laptop.dyn.example.test."
+    assert duo.noted("p", "client-fqdn-malformed") == 2
+
+
+def test_name_that_cannot_be_used_is_noted() -> None:
+    duo = pair()
+    option, twelve, address = told(duo, 1, b"\x04\0\0\x04wpad\x03dyn\x00", b"localhost")
+    assert duo.lease("p", address).fqdn == f"dhcp-10-0-0-{address & 255}.dyn.example.test."
+    assert option is not None
+    assert option[0] == S | O | E
+    assert twelve == b"dhcp-10-0-0-%d" % (address & 255)
+    notes = [note for note in duo.notes["p"] if note.name == "client-name-not-used"]
+    assert [note.detail for note in notes] == ["'wpad.dyn' is reserved"]
+
+
+def test_hosts_of_the_zone_are_nobodys_as_soon_as_they_are_known() -> None:
+    duo = pair()
+    duo.inbox["p"].append(ZoneHosts("dyn.example.test.", ("NS1.dyn.example.test.", "mx.other.test.")))
+    duo.tick()
+    generated = b"dhcp-10-0-0-"
+    assert told(duo, 1, hostname=b"ns1")[1].startswith(generated)  # type: ignore[union-attr]
+    duo.inbox["p"].append(ZoneHosts("dyn.example.test.", ()))
+    duo.tick()
+    assert told(duo, 2, hostname=b"ns1")[1] is None
+
+
+def test_reservation_pool_and_subnet_have_rules_of_their_own() -> None:
+    duo = pair(
+        edits=(
+            (
+                'relationship = "fo"\n[[subnet.reservation]]',
+                'relationship = "fo"\nddns = { domain = "pool.dyn.example.test.", replace-client-name = "always" }\n[[subnet.reservation]]',
+            ),
+            ('hostname = "printer"', 'hostname = "Printer.other.dyn.example.test"\nddns = { reverse-updates = false }'),
+        )
+    )
+    address = ask(duo, 1, hostname=b"laptop")[1].yiaddr
+    assert duo.lease("p", address).fqdn == f"dhcp-10-0-0-{address & 255}.pool.dyn.example.test."
+    offer, ack = ask(duo, 0xFF01, hostname=b"lp", prl=b"\x0c")
+    assert (offer.options[12], ack.options[12]) == (b"printer", b"printer")
+    lease = duo.lease("p", 0x0A00003C)
+    assert (lease.fqdn, lease.dns, lease.hostname) == ("printer.other.dyn.example.test.", NO_REVERSE, "printer")
+    assert ask(duo, 0xFF01)[1].options.get(12) == b"printer"
+
+
+def test_reverse_for_nameless_has_a_pointer_and_no_word_for_the_client() -> None:
+    duo = pair('domain = "dyn.example.test.", reverse-for-nameless = true')
+    option, twelve, address = told(duo, 1, b"\x05\0\0")
+    assert (option, twelve) == (b"\x0e\xff\xff", None)
+    name = f"dhcp-10-0-0-{address & 255}.dyn.example.test."
+    assert duo.lease("p", address).dns == NO_FORWARD
+    assert master(duo) == [f"add {reverse(address)} PTR {name}"]
+
+
+def test_rfc2317_pointer_goes_to_the_child_zone() -> None:
+    child = '[[ddns.reverse-map]]\nprefix = "10.0.0.0/24"\nzone = "0-255.0.0.10.in-addr.arpa."\nname = "{d}.0-255.0.0.10.in-addr.arpa."\n'
+    zone = REVERSE.replace("10.in-addr.arpa.", "0-255.0.0.10.in-addr.arpa.")
+    duo = pair(edits=((REVERSE, child + REVERSE + zone),))
+    _, _, address = told(duo, 1, hostname=b"pc")
+    mapped = f"{address & 255}.0-255.0.0.10.in-addr.arpa."
+    assert duo.lease("p", address).rev == mapped
+    assert master(duo) == [f"add pc.dyn.example.test. A 10.0.0.{address & 255}", f"add {mapped} PTR pc.dyn.example.test."]
+    assert {update.zone for update in duo.updates["p"] if isinstance(update, DnsUpdate)} == {
+        "dyn.example.test.",
+        "0-255.0.0.10.in-addr.arpa.",
+    }
+
+
+def test_both_servers_decide_alike() -> None:
+    duo = pair()
+    _, _, address = told(duo, 1, b"\x04\0\0\x03a_b", b"x y")
+    duo.run(3)
+    reply = duo.say("s", duo.packet(3, 1, ciaddr=address, o81=b"\x04\0\0\x03a_b", o12=b"x y"), ADDRESS["s"])
+    assert reply is not None
+    assert (reply.options[81], reply.options[12]) == (b"\x07\xff\xff\x03a-b" + WIRE[3:], b"a-b")
+    assert duo.lease("s", address).fqdn == duo.lease("p", address).fqdn == "a-b.dyn.example.test."
+
+
+def test_no_dns_work_from_an_offer_or_an_inform() -> None:
+    duo = pair()
+    offer = duo.say("p", duo.packet(1, 1, secs=10, o81=b"\x05\0\0" + WIRE, o12=b"pc"))
+    assert offer is not None
+    assert offer.options[81] == b"\x05\xff\xff" + WIRE
+    inform = duo.say("p", duo.packet(8, 1, ciaddr=offer.yiaddr, o81=b"\x05\0\0" + WIRE), ADDRESS["p"])
+    assert inform is not None
+    assert 81 not in inform.options
+    assert duo.updates == {"p": [], "s": []}
