@@ -202,7 +202,9 @@ class Outbox:
         if answer.rcode in MALFORMED:
             self._malformed(flight, answer, now, out)
             return
-        if lane.accepts(now.wall):
+        # A master that cannot write its zone (SERVFAIL) still answers questions and prerequisites: only a write proves it well.
+        wrote = answer.rcode == "NOERROR" and flight.step not in QUERIES
+        if (wrote or lane.reason != "SERVFAIL") and lane.accepts(now.wall):
             out.notes.append(Note(reasons.RELEASED, now.wall, subject=lane.zone, detail=lane.target))
         self._follow(flight, answer, now, out)
 
