@@ -2,7 +2,7 @@
 PYTEST  := .venv/bin/pytest
 FILES   := failoverd tests
 KEEP    ?= 0
-.PHONY: help setup check test test-full demo interop bench fresh lock
+.PHONY: help setup check test test-full demo interop ddns-stories bench fresh lock
 
 help:
 	@echo 'make demo [KEEP=1]  a pair, BIND master and slave, relay and 24 clients in network namespaces, every step checked'
@@ -10,6 +10,7 @@ help:
 	@echo 'make check          format, lint, types, layout'
 	@echo 'make test-full      the slow tests as well'
 	@echo 'make interop        only the tests against real dhcpd and BIND'
+	@echo 'make ddns-stories   the same mishaps at a pair of dhcpd and at a pair of failoverd: what each leaves in DNS (about 2 minutes)'
 	@echo 'make bench          perfdhcp against the pair and against a pair of dhcpd (about 6 minutes)'
 	@echo 'make fresh          demo and test of HEAD in a minimal Debian 12 in a scratch directory'
 	@echo 'make lock           resolve the Python packages anew into .ci/requirements.lock'
@@ -35,6 +36,9 @@ interop: setup
 
 demo: setup
 	@KEEP=$(KEEP) .venv/bin/python -m tests.lab.demo
+
+ddns-stories: setup
+	@.venv/bin/python -m tests.lab.stories
 
 bench:
 	@.ci/setup bench
