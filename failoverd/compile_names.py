@@ -79,7 +79,7 @@ def _scope(config: Config, levels: list[Naming], host_name: bytes, name: str = "
         values: list[V] = [value for level in levels if (value := getattr(level, key)) is not None]
         return values[-1] if values else default
 
-    domain, template = said("domain", ""), said("name_template", "")
+    domain = said("domain", "")
     scope = Scope.BOTH if said("reverse_updates", True) else Scope.FORWARD
     if not said("updates", True) or not (domain or name.endswith(".")):
         scope = Scope.OFF
@@ -95,8 +95,8 @@ def _scope(config: Config, levels: list[Naming], host_name: bytes, name: str = "
     rules = Rules(
         domain=domain,
         name=name,
-        hostname=said("hostname", ""),
-        template=template,
+        hostname=_tidy(said("hostname", "")),
+        template=_tidy(said("name_template", "")),
         replace=Replace(said("replace_client_name", "when-not-present")),
         client_domain=kept,
         client_domains=tuple(said("client_domains", [])) if kept is ClientDomain.KEEP_IF_IN else (),
@@ -109,3 +109,8 @@ def _scope(config: Config, levels: list[Naming], host_name: bytes, name: str = "
         option_12=host_name.decode("utf-8", "replace"),
     )
     return NameScope(policy, rules)
+
+
+def _tidy(template: str) -> str:
+    """A template as labels are: lower case, no two dashes in a row."""
+    return re.sub("-{2,}", "-", template.lower())

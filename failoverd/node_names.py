@@ -44,26 +44,26 @@ class Names:
     def name(self, scope: NameScope, address: int, client: Client, asked: Asked | None) -> Named:
         """The name of a client at an address, and what it is told about it."""
         policy, rules = scope
-        want = wish(asked, policy)
+        option, want = b"", Wish.ABSENT
         if asked is None:
             if policy.scope is Scope.OFF:
                 return NAMELESS
-            sent = Sent(client.hostname, client=client.key, hw=client.hw)
+            decision = decide_name(Sent(client.hostname, (), False, False, client.key, client.hw), address, rules, self._held)
         else:
+            want = wish(asked, policy)
             sent = Sent(client.hostname, asked.labels, asked.whole, want is Wish.SELF, client.key, client.hw)
-        decision = decide_name(sent, address, rules, self._held)
-        if want is Wish.SELF and not decision.own:
-            want = Wish.UNNAMED  # the name is not the client's own, so it cannot know what to register
+            decision = decide_name(sent, address, rules, self._held)
+            if want is Wish.SELF and not decision.own:
+                want = Wish.UNNAMED  # the name is not the client's own, so it cannot know what to register
+            if policy.reply:
+                option = self._option(asked, want, policy.scope, decision)
         verdict = VERDICTS[want, policy.scope]
         forward = verdict.forward and decision.forward
-        reverse = verdict.reverse and bool(decision.fqdn)
-        option = b""
-        if asked is not None and policy.reply:
-            option = self._option(asked, want, policy.scope, decision)
+        reverse = verdict.reverse
         if not decision.fqdn or not (forward or reverse):
             return Named(option=option, unusable=decision.why)
         dns = (0 if forward else NO_FORWARD) | (0 if reverse else NO_REVERSE)
-        rev = mapped_name(address, self._plan.maps) if reverse else ""
+        rev = mapped_name(address, self._plan.maps) if reverse and self._plan.maps else ""
         return Named(decision.fqdn, dns, rev, _told(client, decision), option, decision.why)
 
     @staticmethod

@@ -72,10 +72,11 @@ class Source(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class Rules:
-    """What holds for the names of one scope. `domain`: absolute with trailing dot, "" for no names. `hostname`: a template for everybody's
-    name, `template`: for generated names; both "" for none. `name`: the reservation's, a label or an absolute name. `invalid`: matches
-    characters that become `replacement`. `protected`: absolute names that no client gets, or labels that none gets in any domain.
-    `secret`: the key of {hash8}. `option_12`: the host-name that the scope configures."""
+    """What holds for the names of one scope. `domain`: absolute with trailing dot, "" for no names. `hostname`: a template for
+    everybody's name, `template`: for generated names; both of lower-case letters, digits, single dashes and FIELDS, "" for none. `name`:
+    the reservation's, a label or an absolute name. `invalid`: matches characters that become `replacement`. `protected`: absolute names
+    that no client gets, or labels that none gets in any domain. `secret`: the key of {hash8}. `option_12`: the host-name that the scope
+    configures."""
 
     domain: str = ""
     name: str = ""
@@ -257,11 +258,12 @@ def _generated(sent: Sent, address: int, rules: Rules, held: frozenset[str]) -> 
 
 
 def _expand(template: str, sent: Sent, address: int, rules: Rules) -> str:
-    """A template with its fields filled in, in the scope's domain; "" when a field is unknown (a client without a hardware address)."""
+    """A template with its fields filled in, in the scope's domain; "" when a field is unknown (a client without a hardware address).
+    Templates are made of legal characters, and so are the fields."""
     text = template
     if "{ip" in text:
-        dashed = dotted(address).replace(".", "-")
-        text = text.replace("{ip-dashed}", dashed).replace("{ip}", dashed)
+        dashed = f"{address >> 24 & 255}-{address >> 16 & 255}-{address >> 8 & 255}-{address & 255}"
+        text = text.replace("{ip}", dashed).replace("{ip-dashed}", dashed)
     if "{mac}" in text:
         if len(sent.hw) < 2:
             return ""
@@ -270,7 +272,7 @@ def _expand(template: str, sent: Sent, address: int, rules: Rules) -> str:
         if not sent.client:
             return ""
         text = text.replace("{hash8}", hash8(rules.secret, sent.client))
-    return _join(_clean(text, text, rules), rules.domain)
+    return _join(text if len(text) <= LABEL_MAX else _clean(text, text, rules), rules.domain)
 
 
 def hash8(secret: bytes, client: bytes) -> str:

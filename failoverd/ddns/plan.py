@@ -54,7 +54,7 @@ class Planner:
         for lease in leases:
             name = claimed_name(lease)
             if name:
-                self._shelf.reverse_at(dotted(lease.address), lease.rev)
+                self._shelf.reverse_at(lease.address, lease.rev)
                 self._claims.put(lease, self._plan, self._owned(name, pointer_of(lease) if lease.dns & NO_FORWARD else ""))
         for row in self._shelf.rows.values():
             if row.kind == FORWARD and row.want:
@@ -76,15 +76,14 @@ class Planner:
             return
         was, name = claimed_name(old), claimed_name(new)
         mine = origin is not Origin.PARTNER
-        gone = pointer_of(old)
         if was and was != name:
             self._claims.drop(was, new.address)
-            self._want(was, new.address, now, out, gone=gone)
+            self._want(was, new.address, now, out, gone=pointer_of(old))
         if not name:
             return
-        self._shelf.reverse_at(dotted(new.address), new.rev)
+        self._shelf.reverse_at(new.address, new.rev)
         if self._claims.put(new, self._plan, mine):
-            self._want(name, new.address, now, out, gone=gone if was == name else "")
+            self._want(name, new.address, now, out, gone=pointer_of(old) if was == name else "")
         elif mine:
             self._hurry(name, new.address, now, out)
 

@@ -6,7 +6,7 @@ answer (that is `outbox`), and no lease (that is `plan`).
 
 from __future__ import annotations
 
-from failoverd.ddns.names import reverse_of
+from failoverd.ddns.names import dotted, reverse_of
 from failoverd.ddns.pace import Lane, Server
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Ghost, Row, State, Value, row_key
 from failoverd.ddns.steps import hands_over
@@ -238,12 +238,12 @@ class Shelf:
             return True
         return any(self.pointer_of(v) == row.name for v in forward.have)
 
-    def reverse_at(self, address: str, name: str) -> None:
+    def reverse_at(self, address: int, name: str) -> None:
         """The PTR of an address stands at `name`, "": at its plain name."""
         if name:
-            self._reverse[address] = name
+            self._reverse[dotted(address)] = name
         elif self._reverse:
-            self._reverse.pop(address, None)
+            self._reverse.pop(dotted(address), None)
 
     def pointer_of(self, value: Value) -> str:
         """The owner name of the PTR of an address record."""
