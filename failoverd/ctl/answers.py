@@ -237,3 +237,180 @@ class Backup(TypedDict):
     path: str
     size: int
     done: bool
+
+
+class DdnsRow(TypedDict):
+    """One owner name at one target; values are [type, data, TTL]."""
+
+    target: str
+    kind: str
+    name: str
+    zone: str
+    state: str
+    owner: str
+    want: list[tuple[str, str, int]]
+    have: list[tuple[str, str, int]]
+    maybe: list[tuple[str, str, int]]
+    guard: str
+    attempts: int
+    dirty_since: float
+    next_at: float
+    rcode: str
+    detail: str
+    server: str
+
+
+class DdnsRows(TypedDict):
+    """GET /v1/ddns/rows"""
+
+    rows: list[DdnsRow]
+    more: bool
+    after: str
+
+
+class NameLease(TypedDict):
+    """A live lease that wants a name."""
+
+    address: str
+    name: str
+    hw: str
+    dhcid: str
+
+
+class NameView(TypedDict):
+    """GET /v1/ddns/names/{name}"""
+
+    name: str
+    rows: list[DdnsRow]
+    leases: list[NameLease]
+
+
+class NamePast(TypedDict):
+    """One record of a name's journal."""
+
+    wall: float
+    target: str
+    kind: str
+    name: str
+    state: str
+    want: list[str]
+    have: list[str]
+    rcode: str
+    cause: str
+    origin: str
+
+
+class NameHistory(TypedDict):
+    """GET /v1/ddns/names/{name}/history"""
+
+    name: str
+    entries: list[NamePast]
+
+
+class RowsDone(TypedDict):
+    """POST /v1/ddns/retry, resend, take, drop"""
+
+    rows: int
+    done: bool
+    message: str
+
+
+class ZoneDone(TypedDict):
+    """POST /v1/ddns/hold, release"""
+
+    zone: str
+    done: bool
+    message: str
+
+
+class TestLine(TypedDict):
+    """One message of a test."""
+
+    target: str
+    zone: str
+    what: str
+    rcode: str
+    words: str
+    server: str
+    ms: float
+    good: bool
+
+
+class ZoneTest(TypedDict):
+    """POST /v1/ddns/test"""
+
+    zone: str
+    good: bool
+    lines: list[TestLine]
+
+
+class AuditZone(TypedDict):
+    """One zone of an audit."""
+
+    target: str
+    zone: str
+    names: int
+    serial: int
+    how: str
+    counts: dict[str, int]
+    error: str
+
+
+Finding = TypedDict(
+    "Finding",
+    {
+        "target": str,
+        "kind": str,
+        "name": str,
+        "class": str,
+        "repair": str,
+        "detail": str,
+        "records": list[list[str]],
+        "script": list[str],
+    },
+)
+
+
+class Static(TypedDict):
+    """One record of the operator's."""
+
+    zone: str
+    name: str
+    ttl: int
+    type: str
+    value: str
+
+
+class Audit(TypedDict):
+    """POST /v1/ddns/audits, GET /v1/ddns/audits/{number}"""
+
+    number: int
+    what: str
+    state: str
+    step: str
+    began: float
+    ended: float
+    zones: list[AuditZone]
+    skipped: int
+    repairs: int
+    over: list[str]
+    findings: list[Finding]
+    statics: list[Static]
+    next: int
+
+
+class RepairDone(TypedDict):
+    """POST /v1/ddns/audits/{number}/repair"""
+
+    repairs: int
+    done: bool
+
+
+class StaticDone(TypedDict):
+    """POST /v1/ddns/statics/add, delete"""
+
+    zone: str
+    name: str
+    type: str
+    value: str
+    done: bool

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from failoverd.ctl import names
 from failoverd.ctl.session import EXIT_CODES, Session, Verbs, changing, did, everywhere, look, pause_of, watchable
 
 if TYPE_CHECKING:
@@ -228,7 +229,10 @@ def lease_get(session: Session, address: str) -> None:
 
 @main.group(cls=Verbs)
 def ddns() -> None:
-    """Look at DNS updates."""
+    """Look at names in DNS, check and repair them."""
+
+
+names.attach(ddns)
 
 
 @ddns.command("status", epilog=EXIT_CODES)

@@ -35,10 +35,10 @@ class Class(StrEnum):
     WRONG = "wrong"  # ours, with another value
     LEGACY = "legacy"  # the same client's, under the guard of a predecessor
     CONFLICT = "conflict"  # wanted, and another client's
-    STATIC = "static"  # no DHCID: the operator's
+    STATIC = "static"  # wanted, and the operator's: an address and no DHCID
     STALE = "stale"  # a client's of ours that no longer wants it
     ORPHAN = "orphan"  # inside our pools, and provably nobody's
-    FOREIGN = "foreign"  # outside our pools
+    FOREIGN = "foreign"  # outside our pools, or without a DHCID: not ours to judge
     PARTNER = "partner"  # of a client that holds its lease now: the partner's to register
     HUSK = "husk"  # a DHCID without an address
     BROKEN = "broken"  # two DHCIDs: nobody's prerequisite matches any more
@@ -216,7 +216,7 @@ def _unwanted(name: str, records: Records, clients: Clients, now: float) -> _Ver
     if found is None:
         inside = any(clients.inside(_address(text)) for text in addresses)
         if not dhcids:
-            return Class.STATIC, Repair.NONE, "no DHCID" + (", inside our pools" if inside else ""), (), ""
+            return Class.FOREIGN, Repair.NONE, "no DHCID" + (", inside our pools" if inside else ""), (), ""
         if not addresses and "AAAA" not in types:
             return Class.HUSK, Repair.NONE, "of a client that we do not know", (), ""
         what = (Class.ORPHAN, "inside our pools, of a client that we do not know") if inside else (Class.FOREIGN, "")

@@ -102,7 +102,10 @@ class DnsActs:
     # --- test ---------------------------------------------------------------------------------------------------------
 
     async def test(self, name: str) -> list[Line]:
-        """Add and remove a name that nobody uses, and a PTR; for a forward zone both, for a reverse zone the PTR."""
+        """Add and remove a name that nobody uses, and a PTR; for a forward zone both, for a reverse zone the PTR.
+
+        The name has no underscore: BIND's check-names, which is on for a primary, refuses an A record at such a name (seen).
+        """
         lines: list[Line] = []
         for zone in self.zones(name):
             if is_reverse(zone.name):
@@ -115,7 +118,7 @@ class DnsActs:
         return lines
 
     async def _test_forward(self, zone: Zone) -> list[Line]:
-        name = f"_failoverd-probe-{os.urandom(6).hex()}.{zone.name}"
+        name = f"failoverd-probe-{os.urandom(6).hex()}.{zone.name}"
         owner = guard(b"\x01" + os.urandom(6), b"", name)
         add = (Change("add", name, "A", PROBE_ADDRESS, PROBE_TTL_S), Change("add", name, "DHCID", owner, PROBE_TTL_S))
         ours = (Prereq("yxrrset", name, "DHCID", (owner,)),)
@@ -131,7 +134,7 @@ class DnsActs:
         return lines
 
     async def _test_pointer(self, zone: Zone) -> list[Line]:
-        name = f"_failoverd-probe-{os.urandom(6).hex()}.{zone.name}"
+        name = f"failoverd-probe-{os.urandom(6).hex()}.{zone.name}"
         target = "probe.invalid."
         add = (Change("add", name, "PTR", target, PROBE_TTL_S),)
         lines = [await self._line(zone, f"add PTR at {name}", (Prereq("nxrrset", name, "CNAME"),), add)]

@@ -205,7 +205,7 @@ class Worker:
         rows = self._rows.get((target, zone), {})
         content = self._copies[target, zone].names
         found = audit.compare(target, zone, content, rows, clients, asked["now"], guarded=asked["guarded"])
-        shown = [each for each in found if each.klass not in COUNTED and (each.klass is not Class.STATIC or each.row)]
+        shown = [each for each in found if each.klass not in COUNTED]
         for at in range(0, len(shown), CHUNK):
             chunk = shown[at : at + CHUNK]
             yield {"findings": [[each, _script(each, rows.get(each.name))] for each in chunk]}

@@ -106,7 +106,7 @@ LIVE = lease(10, 1, name="", hostname="h1")
         ((A10, ("DHCID", MINE)), (lease(20, 1, name="new.example.test.", hostname="h1"),), Class.STALE, Repair.REMOVE),
         ((A10, ("DHCID", OTHER)), (GONE,), Class.ORPHAN, Repair.NONE),
         ((("A", "198.51.100.1"), ("DHCID", OTHER)), (), Class.FOREIGN, Repair.NONE),
-        ((A10,), (GONE,), Class.STATIC, Repair.NONE),
+        ((A10,), (GONE,), Class.FOREIGN, Repair.NONE),
         ((("CNAME", "x."),), (), Class.FOREIGN, Repair.NONE),
         ((("DHCID", MINE),), (GONE,), Class.HUSK, Repair.REMOVE),
         ((("DHCID", OTHER),), (GONE,), Class.HUSK, Repair.NONE),
@@ -154,7 +154,7 @@ def test_a_whole_zone_has_each_name_once() -> None:
     found = audit.compare("main", "example.test.", content, rows, clients(lease(10, 1), late), NOW)
     assert {(each.name, each.klass) for each in found} == {
         (H1, Class.OK),
-        ("www.example.test.", Class.STATIC),
+        ("www.example.test.", Class.FOREIGN),
         ("h2.example.test.", Class.MISSING),
         ("late.example.test.", Class.MISSING),
     }
