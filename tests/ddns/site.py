@@ -81,15 +81,15 @@ class Journal:
 class Site:
     """`run` gives failoverctl's answer; `change` is what a client does."""
 
-    def __init__(self, home: Path, port: int, *, static: bool = True) -> None:
+    def __init__(self, home: Path, port: int, *, static: bool = True, text: str = CONFIG, stored: Stored | None = None) -> None:
         self.home = home
         key, operators = home / "ddns.key", home / "admin.key"
         write_key(key)
         write_key(operators, "admin-key")
         config = home / "failoverd.toml"
-        config.write_text(CONFIG.format(port=port, key=key, static=f'static-key-file = "{operators}"' if static else ""))
+        config.write_text(text.format(port=port, key=key, static=f'static-key-file = "{operators}"' if static else ""))
         settings = load(str(config))
-        self.node = Node(settings, "dhcp1", Stored(), self.now(), random.Random(1))
+        self.node = Node(settings, "dhcp1", stored or Stored(), self.now(), random.Random(1))
         plan = compile.dns_plan(settings)
         self.client = DnsClient(plan.zones, **QUICK)  # type: ignore[arg-type]
         self.tools = DnsTools(plan, self.client)
