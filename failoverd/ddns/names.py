@@ -25,7 +25,6 @@ RESERVED = frozenset({"localhost", "localdomain", "wpad", "isatap", "autodiscove
 """Names with a meaning of their own to resolvers and browsers: a client that takes one takes other hosts' traffic."""
 
 GENERATED = "dhcp-{ip-dashed}"
-FIELDS = ("{ip}", "{ip-dashed}", "{mac}", "{hash8}")
 
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _INVALID = re.compile(r"[^a-z0-9-]")
@@ -73,10 +72,10 @@ class Source(StrEnum):
 @dataclass(slots=True, frozen=True)
 class Rules:
     """What holds for the names of one scope. `domain`: absolute with trailing dot, "" for no names. `hostname`: a template for
-    everybody's name, `template`: for generated names; both of lower-case letters, digits, single dashes and FIELDS, "" for none. `name`:
-    the reservation's, a label or an absolute name. `invalid`: matches characters that become `replacement`. `protected`: absolute names
-    that no client gets, or labels that none gets in any domain. `secret`: the key of {hash8}. `option_12`: the host-name that the scope
-    configures."""
+    everybody's name, `template`: for generated names; both of lower-case letters, digits, single dashes and the fields of `_expand`, ""
+    for none. `name`: the reservation's, a label or an absolute name. `invalid`: matches characters that become `replacement`.
+    `protected`: absolute names that no client gets, or labels that none gets in any domain. `secret`: the key of {hash8}. `option_12`:
+    the host-name that the scope configures."""
 
     domain: str = ""
     name: str = ""

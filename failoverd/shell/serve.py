@@ -37,6 +37,7 @@ from failoverd.shell.notify import notify, watchdog_s
 from failoverd.shell.options import Options
 from failoverd.shell.partner import Partners
 from failoverd.shell.store import Past, Store
+from failoverd.shell.zone_hosts import ZoneHosts
 
 KEY = declare(
     "dns-key-unusable", "error", "A TSIG key file cannot be used; the zones that it belongs to get no updates until it can."
@@ -152,6 +153,7 @@ class Daemon:
         self.partners = Partners(list(options.terms.values()), deliver, note)
         self.masters = DnsClient(compile.dns_plan(options.config).zones)
         self.tools = DnsTools(compile.dns_plan(options.config), self.masters)
+        self.hosts = ZoneHosts(compile.dns_plan(options.config).zones, self.masters, deliver)
         self.watch = DnsWatch(compile.watch_plan(options.config), self.masters, lambda each: book.add((each,)), self._wanted)
         delays = {name: float(term.max_response_delay_s) for name, term in options.terms.items()}
         self.loop = Loop(node, store, book, delays, end=self._end, clients=self.clients, partners=self.partners, masters=self.watch)
@@ -220,6 +222,7 @@ class Daemon:
         await self.partners.stop()
         self.interfaces.close()
         self.clients.close()
+        self.hosts.close()
         await self.watch.close()
         await self.masters.close()
         await self.tools.close()
@@ -274,6 +277,7 @@ async def _start(options: Options, store: Store, book: NoteBook) -> Daemon:
     if options.new_pair:
         daemon.new_pair()
     daemon.check_keys()
+    daemon.hosts.start()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.reload)
     notify("READY=1", f"MAINPID={os.getpid()}")
     book.say("info", "failoverd-serves", server=options.server, fsync_ms=round(store.probe.p50_s * 1000, 3))
