@@ -12,6 +12,7 @@ from typing import Protocol
 
 from failoverd.failover import balance
 from failoverd.failover import message as wire
+from failoverd.failover.bindings import binding_of, both_claims, handed, rested, take_client
 from failoverd.failover.hashing import bucket, key, owner_is_primary
 from failoverd.failover.message import Binding, Message, RejectReason
 from failoverd.failover.terms import Terms
@@ -118,6 +119,7 @@ class Updates:
         self.again: set[int] = set()
         self.request: Request | None = None
         self.retries: dict[int, float] = {}
+        self.retried: dict[int, int] = {}  # address -> generation that was told a second time on this link
         self.last_balance = 0
         self.unfinished = False  # the last run stopped at TRANSFERS_AT_ONCE: the next one is due at once
         self.hba = terms.hba
@@ -150,6 +152,7 @@ class Updates:
         self.requeue()
         self.request = None
         self.retries.clear()
+        self.retried.clear()
 
     def owe_all_unacked(self) -> None:
         """Entry to normal: everything owed, and every EXPIRED, RELEASED and RESET lease (5.3)."""
@@ -182,7 +185,7 @@ class Updates:
             xid = link.next_xid()
             self.flights[xid] = Flight(address, lease.state, lease.ends, lease.potential, lease.cltt, lease.generation)
             self.in_flight[address] = xid
-            link.send(wire.bndupd(int(now.wall), xid, _binding_of(lease)))
+            link.send(wire.bndupd(int(now.wall), xid, binding_of(lease)))
         self._finish_request(link, now)
 
     def _finish_request(self, link: Link, now: Now) -> None:
@@ -252,12 +255,14 @@ class Updates:
         detail = f"{reason} {text}".strip()
         if reason == RejectReason.LESS_CRITICAL_BINDING:
             self.house.note(LESS_CRITICAL, now, address=flight.address, subject=self.terms.name, detail=detail)
-            if lease.state in (BindingState.RELEASED, BindingState.ABANDONED) and lease.generation == flight.generation:
+            told_wrong = lease.state in (BindingState.RELEASED, BindingState.ABANDONED) and lease.generation == flight.generation
+            if told_wrong and self.retried.get(flight.address) != lease.generation:  # once (6.4)
+                self.retried[flight.address] = lease.generation
                 self.retries[flight.address] = now.mono + RETRY_LESS_CRITICAL_S
             return
         self.house.note(REFUSED_BY_PARTNER, now, address=flight.address, subject=self.terms.name, detail=detail)
-        if self.house.table.has_row(flight.address):
-            self.house.change(lease, lease.evolve(rejected=reason), Origin.PARTNER, f"rejected {reason}", now)
+        # A never-used address becomes a row by this: it is given out by neither until agreed (safety.md 18).
+        self.house.change(lease, lease.evolve(rejected=reason), Origin.PARTNER, f"rejected {reason}", now)
 
     # --- BNDUPD -----------------------------------------------------------------------------------------------------------
 
@@ -282,7 +287,7 @@ class Updates:
             return
         lease = self.house.table.get(binding.address)
         theirs = Lease(0, hw=binding.hw or b"", client_id=binding.client_id or b"").client
-        until = _both_claims(lease, binding)
+        until = both_claims(lease, binding)
         if lease.state is BindingState.ACTIVE and lease.client != theirs and until > lease.disputed:
             self.house.change(lease, lease.evolve(disputed=until), Origin.PARTNER, "disputed", now)
 
@@ -325,7 +330,7 @@ class Updates:
         if old.state is state and not self.house.table.has_row(address) and not binding.ends and not binding.hw:
             return  # a never-used address on both sides is not a row (safety.md 23)
         new = old.evolve(state=state, rewind=state, owed=False, rejected=0)
-        _take_client(new, binding, told)
+        take_client(new, binding, told)
         if binding.starts is not None:
             new.starts = binding.starts
         if binding.ends is not None:
@@ -339,7 +344,7 @@ class Updates:
             if new.client != old.client:
                 new.hostname = ""
                 if old.state is BindingState.ACTIVE and state is BindingState.ACTIVE and old.client:
-                    new.disputed = _both_claims(old, binding)
+                    new.disputed = both_claims(old, binding)
                     self.house.note(CONFLICT, now, address=address, subject=self.terms.name, detail=old.client.hex())
         if state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
@@ -362,14 +367,14 @@ class Updates:
         """A lease that has just become free on both: the primary hands it to the secondary when its client is the secondary's and
         the secondary does not hoard (6.3 step 13)."""
         state = self.house.table.pool_of(lease.address)
-        if not self.terms.primary or not rights.balanced or state is None or not lease.client or not _rested(lease, now):
+        if not self.terms.primary or not rights.balanced or state is None or not lease.client or not rested(lease, now):
             return lease
         if owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))):
             return lease
         free, backup = state.count(BindingState.FREE), state.count(BindingState.BACKUP)
         if not balance.may_push_back(free, backup, self.terms.max_ownership):
             return lease
-        return _handed(lease, BindingState.BACKUP, now)
+        return handed(lease, BindingState.BACKUP, now)
 
     # --- pool balance -----------------------------------------------------------------------------------------------------
 
@@ -422,7 +427,7 @@ class Updates:
 
         def movable(lease: Lease) -> bool:
             """Settled, and not resting: the partner does not know until when (safety.md 15)."""
-            return not lease.owed and _rested(lease, now)
+            return not lease.owed and rested(lease, now)
 
         theirs = (
             [] if give <= -part.hold else [a for a in (state.free if self.terms.primary else state.backup) if self._partners(a)]
@@ -432,7 +437,7 @@ class Updates:
                 break
             lease = table.get(address)
             if movable(lease):
-                self.house.change(lease, _handed(lease, other, now), Origin.TIMER, "balance", now)
+                self.house.change(lease, handed(lease, other, now), Origin.TIMER, "balance", now)
                 give, moved = give - 1, moved + 1
         while moved < TRANSFERS_AT_ONCE:
             lease_or_none = table.first_free(state, own, movable)
@@ -441,7 +446,7 @@ class Updates:
             used = table.has_row(lease_or_none.address) and lease_or_none.ends > 0
             if give <= (part.hold if used else 0):
                 break
-            self.house.change(lease_or_none, _handed(lease_or_none, other, now), Origin.TIMER, "balance", now)
+            self.house.change(lease_or_none, handed(lease_or_none, other, now), Origin.TIMER, "balance", now)
             give, moved = give - 1, moved + 1
         return moved
 
@@ -450,49 +455,3 @@ class Updates:
         if not lease.client:
             return False
         return owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))) is not self.terms.primary
-
-
-def _rested(lease: Lease, now: Now) -> bool:
-    """Whether the partner may have the address: it does not know of a rest or a dispute of ours."""
-    return max(lease.not_before, lease.disputed) <= now.wall
-
-
-def _both_claims(lease: Lease, binding: Binding) -> int:
-    """The latest end and potential expiry of our grant and the partner's."""
-    return max(lease.disputed, lease.ends, lease.potential, binding.ends or 0, binding.potential or 0)
-
-
-def _handed(lease: Lease, state: BindingState, now: Now) -> Lease:
-    """A free address changes hands (6.8): starts and potential are now, the name is forgotten."""
-    wall = int(now.wall)
-    return lease.evolve(state=state, starts=wall, potential=wall, hostname="", fqdn="", owed=True)
-
-
-def _take_client(new: Lease, binding: Binding, told: BindingState) -> None:
-    """Options 5 and 4 (6.3 steps 5 and 6): absent means erase, except for FREE, BACKUP and RESET."""
-    keeps = told in (BindingState.FREE, BindingState.BACKUP, BindingState.RESET)
-    if told is BindingState.ABANDONED:
-        new.hw = new.client_id = b""
-        return
-    if binding.hw is not None:
-        new.hw = binding.hw
-    if binding.client_id is not None:
-        new.client_id = binding.client_id
-    elif not keeps:
-        new.client_id = b""
-
-
-def _binding_of(lease: Lease) -> Binding:
-    """What a BNDUPD says of a lease (6.8): never a client for ABANDONED."""
-    nobody = lease.state is BindingState.ABANDONED
-    return Binding(
-        address=lease.address,
-        state=lease.state,
-        client_id=b"" if nobody else lease.client_id,
-        hw=b"" if nobody else lease.hw,
-        ends=lease.ends,
-        potential=lease.potential,
-        starts=lease.starts,
-        cltt=lease.cltt,
-        flags=lease.flags,
-    )

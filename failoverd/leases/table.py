@@ -7,7 +7,6 @@ Free queues, client index and the clock's queue are kept here; rules are not (al
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
@@ -39,7 +38,7 @@ class PoolState:
         self.counts = [0] * 8
         self.free: dict[int, None] = {}
         self.backup: dict[int, None] = {}
-        self.returned: deque[int] = deque()
+        self.returned: dict[int, None] = {}
         self._range = 0
         self._cursor = pool.ranges[0][0] if pool.ranges else 0
 
@@ -60,10 +59,10 @@ class PoolState:
     def next_virgin(self, taken: Callable[[int], bool]) -> int | None:
         """The next never-used address that is not taken; the cursor passes taken ones for good, O(1) amortised."""
         while self.returned:
-            address = self.returned[0]
+            address = next(iter(self.returned))
             if not taken(address):
                 return address
-            self.returned.popleft()
+            del self.returned[address]
         while self._range < len(self.pool.ranges):
             last = self.pool.ranges[self._range][1]
             while self._cursor <= last:
@@ -192,7 +191,7 @@ class LeaseTable:
         del self._offers[address]
         state = self.pool_of(address)
         if state is not None and address not in self._rows:
-            state.returned.append(address)
+            state.returned[address] = None
 
     # --- free addresses -------------------------------------------------------------------------------------------------
 

@@ -653,3 +653,20 @@ def test_rule_16_partner_down_without_the_leases_of_before_makes_every_address_w
     assert kind(duo.dora("p", 1)) == "silence"
     duo.run(700, step_s=5)
     assert kind(duo.dora("p", 1)) == "ack"
+
+
+def test_rule_18_a_never_used_address_that_the_partner_rejects_is_given_out_by_neither() -> None:
+    """Two configurations of one pool that differ: the partner does not know the address."""
+    duo = normal()
+    free = duo.nodes["p"].table.pools["10.0.0.100-10.0.0.199"].next_virgin(duo.nodes["p"].table.has_row)
+    assert free is not None
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint.updates.owe(free)
+    duo.hold_bytes = lambda sender, data: sender == "p" and messages(data)[0].kind == MessageType.BNDUPD
+    duo.tick()
+    refuse = wire.bnd_reject(int(duo.now.wall), next(iter(endpoint.updates.flights)), free, 1, "unknown IP address")
+    assert endpoint.link is not None
+    endpoint.link_bytes(endpoint.link.number, wire.encode(refuse), duo.now)
+    asked = duo.say("p", duo.packet(1, 1, secs=9, o50=free.to_bytes(4, "big")))
+    assert asked is not None
+    assert asked.yiaddr != free
