@@ -67,6 +67,8 @@ class House:
         """Table, disk row, what we owe the partner, DNS intent: all in this step's output."""
         new.generation = old.generation + 1
         new.horizon = max(mclt.horizon(new), old.horizon)
+        if origin is Origin.PARTNER and new.state is BindingState.ACTIVE and not new.fqdn:
+            self._name_of(new)
         endpoint = self.endpoint_at(new.address)
         rights = self.rights_of(endpoint.terms.name) if endpoint is not None else ALONE
         if endpoint is not None and endpoint.link is not None and new.owed:
@@ -84,6 +86,14 @@ class House:
         if spoken and (new.fqdn or old.fqdn):
             self.planner.lease_changed(old, new, origin, now, self.out)
         return new
+
+    def _name_of(self, new: Lease) -> None:
+        """A BNDUPD carries no name. A client that has another lease here goes by its name there: the partner moves that name to the new
+        address, so our row for it must not show the old one again."""
+        for other in self.table.of_client(new.client):
+            if other.address != new.address and other.fqdn and other.hostname and other.state is BindingState.ACTIVE:
+                new.fqdn, new.hostname = other.fqdn, new.hostname or other.hostname
+                return
 
     def endpoint_at(self, address: int) -> Endpoint | None:
         """The relationship that an address belongs to, None for none."""
@@ -148,9 +158,16 @@ class House:
         short interruption, since the partner was in partner-down then."""
         short = old in (ServerState.NORMAL, ServerState.COMMUNICATIONS_INTERRUPTED)
         since = self.endpoints[relationship].apart_since - rights.slack_s if short else 0
-        mine = [lease for lease in self.table.rows() if lease.fqdn and lease.cltt >= since and lease.state is BindingState.ACTIVE]
-        at = {lease.address: self.endpoint_at(lease.address) for lease in mine}
-        return [lease for lease in mine if at[lease.address] is self.endpoints[relationship]]
+        endpoint = self.endpoints[relationship]
+        found = []
+        for lease in self.table.rows():
+            mine = lease.fqdn and lease.state is BindingState.ACTIVE and lease.cltt >= since
+            if not mine or self.endpoint_at(lease.address) is not endpoint:
+                continue
+            # Of one client's leases the newest shows its name (RFC 4703 5.3.2), and that may be the partner's by now.
+            if all(other.starts <= lease.starts for other in self.table.of_client(lease.client)):
+                found.append(lease)
+        return found
 
     def rest_all(self, relationship: str, now: Now) -> None:
         """safety.md 15: every lease known here rests for its full time before another client may have the address. What both had agreed
