@@ -9,7 +9,7 @@ import json
 from random import Random
 
 from failoverd.failover import message as wire
-from failoverd.failover import reasons, states
+from failoverd.failover import reasons, states, waits
 from failoverd.failover.links import RETRY_S, STALLED, STEP_S, EndpointHouse, Links
 from failoverd.failover.message import Message, MessageType, OptionCode, ServerFlag, ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
@@ -236,7 +236,8 @@ class Endpoint(Links):
             self.drop("the partner's state cannot be", now)
             return
         if peer not in (S.UNKNOWN, S.STARTUP):
-            record.doubt = None
+            lost = waits.past_bound(record, now.wall) and peer is S.RECOVER  # it may have lost what it granted in partner-down
+            record.wait_all, record.doubt = record.wait_all or lost, None
         if peer is not record.partner_state:
             self.house.note(
                 reasons.PARTNER_MOVED, now, subject=self.terms.name, detail=f"{record.partner_state.words} -> {peer.words}"
@@ -273,7 +274,7 @@ class Endpoint(Links):
             if self.boot.restored or self.record.virgin_database:
                 self.house.rest_all(self.terms.name, now)  # safety.md 15: both keep what was played back
             # A wait that is over already is not announced: dhcpd in communications-interrupted would take 254 for normal (5.4).
-            no_wait = cell.next is S.RECOVER_WAIT and self._recover_until(now) <= now.wall and not self.updates.owed
+            no_wait = cell.next is S.RECOVER_WAIT and self._recover_until(now)[0] <= now.wall and not self.updates.owed
             self.move(S.RECOVER_DONE if no_wait else cell.next, why, now)
 
     def move(self, new: ServerState, why: str, now: Now, who: str = "", origin: Origin = Origin.PARTNER) -> None:
@@ -298,33 +299,25 @@ class Endpoint(Links):
         self._on_entry(new, now)
         self.house.state_moved(self.terms.name, old, new, now)
 
+    def _recover_until(self, now: Now) -> tuple[int, bool]:
+        return waits.recover_until(self.record, self.boot, self.terms.partner_is_dhcpd, now.wall)
+
     def _enter(self, new: ServerState, old: ServerState, now: Now) -> None:
         """What the record itself says of the new state."""
         record = self.record
         if new is S.PARTNER_DOWN and (old is not S.PARTNER_DOWN or not record.partner_down_since):
             record.epoch += 1
             record.partner_down_since = int(now.wall)
+            record.wait_all = record.wait_all or waits.partner_may_hold_our_half(record, old, self.boot, now.wall)
             self.tried_since_boot = True
         elif new is not S.PARTNER_DOWN:
             record.partner_down_since, record.wait_all = 0, False
         if new is S.RECOVER_WAIT:
-            record.recover_until = self._recover_until(now)
+            record.recover_until, unattested = self._recover_until(now)
+            if unattested:
+                self.house.note(reasons.UNATTESTED, now, subject=self.terms.name)
         if new is S.NORMAL:
             record.recover_until, record.new_pair, record.virgin_database = 0, False, False
-
-    def _recover_until(self, now: Now) -> int:
-        """safety.md 14 and 16: MCLT after the last moment at which this server may have granted anything."""
-        record = self.record
-        recovers_too = record.partner_state in (S.RECOVER, S.RECOVER_DONE, S.RECOVER_WAIT)
-        if record.virgin_database and recovers_too:
-            if record.new_pair or self.terms.partner_is_dhcpd:
-                return int(now.wall)
-            self.house.note(reasons.UNATTESTED, now, subject=self.terms.name)
-            return int(self.boot.wall) + self.boot.longest_lease_s
-        mclt = max(record.wait_mclt_s, record.mclt_s)
-        if record.virgin_database or self.boot.restored:
-            return int(self.boot.wall) + mclt
-        return max(record.operated, int(self.boot.newest_commit)) + mclt
 
     def _on_entry(self, new: ServerState, now: Now) -> None:
         entry = states.ON_ENTRY[new]
@@ -466,13 +459,11 @@ class Endpoint(Links):
         """Declare the partner down (safety.md 12). The caller has checked that there is no contact. `since`: 0, or when the partner
         was certainly dead. Declared in doubt whose bound has passed, or without the leases of before
         (safety.md 15, 16), every address that is not ACTIVE waits."""
-        past_bound = self.doubt is not None and self.doubt + self.record.mclt_s <= now.wall
-        unknown = self.boot.restored or (self.record.virgin_database and not self.record.new_pair)
+        self.record.wait_all = self.record.wait_all or waits.past_bound(self.record, now.wall)
         if self.doubt is not None:
             self.record.partner_down_since = 0  # what was declared before the doubt is void, the waits begin anew
         self.record.doubt = None
         self.move(S.PARTNER_DOWN, why, now, who, Origin.OPERATOR)
-        self.record.wait_all = self.record.wait_all or past_bound or unknown
         if since:
             self.record.partner_down_since = since
         self.persist()

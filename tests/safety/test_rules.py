@@ -11,7 +11,7 @@ import json
 import pytest
 
 from failoverd.failover import message as wire
-from failoverd.failover.message import Framer, MessageType
+from failoverd.failover.message import Framer, MessageType, ServerState
 from failoverd.leases import mclt, reclaim
 from failoverd.leases.allocate import refusal
 from failoverd.leases.lease import BindingState, Lease
@@ -670,3 +670,37 @@ def test_rule_18_a_never_used_address_that_the_partner_rejects_is_given_out_by_n
     asked = duo.say("p", duo.packet(1, 1, secs=9, o50=free.to_bytes(4, "big")))
     assert asked is not None
     assert asked.yiaddr != free
+
+
+def test_rule_12_partner_down_out_of_conflict_resolution_waits_with_our_own_half() -> None:
+    """Simulator, seed 1006: s had been declared alone and leased p's free addresses; they met (potential-conflict), the link broke, s
+    went on serving and died; p, declared alone now, gave its own free half out at once."""
+    duo = normal(mclt="2m", lease="2m")
+    duo.crash("p")
+    duo.settle()
+    duo.command("s", "partner-down")
+    duo.run(200, step_s=1)
+    for mac in range(60):
+        duo.dora("s", mac)
+    node = duo.start("p")
+    node.endpoints["fo"].record.state = ServerState.COMMUNICATIONS_INTERRUPTED
+    duo.hold_bytes = lambda sender, data: sender == "p" and messages(data)[0].kind == MessageType.STATE
+    duo.until(lambda: duo.state("p") == "potential-conflict", 30)
+    duo.cut()
+    duo.until(lambda: duo.state("p") == "resolution-interrupted", 60)
+    for mac in range(60):
+        lease = duo.nodes["s"].table.of_client(b"\0\x01\x02\0" + mac.to_bytes(4, "big"))
+        duo.renew("s", mac, lease[0].address)
+    duo.crash("s")
+    assert duo.command("p", "partner-down").code == "ok"
+    assert kind(duo.dora("p", 500)) == "silence"
+    duo.run(200, step_s=1)
+    assert kind(duo.dora("p", 500)) == "ack"
+
+
+def test_rule_16_partner_down_on_an_attested_new_pair_serves_at_once() -> None:
+    duo = Duo()
+    duo.crash("s")
+    duo.settle()
+    assert duo.command("p", "partner-down").code == "ok"
+    assert kind(duo.dora("p", 1)) == "ack"

@@ -1,0 +1,37 @@
+"""How long a server waits, and what it must wait with: safety.md 12, 14, 16, 19 as pure sums over the relationship's record."""
+
+from __future__ import annotations
+
+from failoverd.failover.message import ServerState
+from failoverd.failover.record import BootFacts, RelationshipRecord
+
+S = ServerState
+KNOWS_ITS_HALF = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN})
+"""States from which partner-down may use our own free addresses at once: the partner was not in partner-down, as far as we know."""
+
+
+def recover_until(record: RelationshipRecord, boot: BootFacts, partner_is_dhcpd: bool, wall: float) -> tuple[int, bool]:
+    """safety.md 14 and 16: MCLT after the last moment at which this server may have granted anything (UTC seconds); and whether this
+    is the long wait of two empty databases that nobody has attested."""
+    recovers_too = record.partner_state in (S.RECOVER, S.RECOVER_DONE, S.RECOVER_WAIT)
+    if record.virgin_database and recovers_too:
+        if record.new_pair or partner_is_dhcpd:
+            return int(wall), False
+        return int(boot.wall) + boot.longest_lease_s, True
+    mclt = max(record.wait_mclt_s, record.mclt_s)
+    if record.virgin_database or boot.restored:
+        return int(boot.wall) + mclt, False
+    return max(record.operated, int(boot.newest_commit)) + mclt, False
+
+
+def past_bound(record: RelationshipRecord, wall: float) -> bool:
+    """In doubt for so long that a partner in partner-down may have used our own free addresses (safety.md 12)."""
+    return record.doubt is not None and record.doubt + record.mclt_s <= wall
+
+
+def partner_may_hold_our_half(record: RelationshipRecord, old: ServerState, boot: BootFacts, wall: float) -> bool:
+    """Whether entering partner-down from `old` must wait with every address that is not ACTIVE here, our own free ones included: the
+    partner was, or may have been, in partner-down, or we do not have the leases of before (safety.md 12, 15, 16, 19)."""
+    if record.virgin_database:
+        return not record.new_pair
+    return boot.restored or old not in KNOWS_ITS_HALF or past_bound(record, wall)
