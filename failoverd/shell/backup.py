@@ -18,38 +18,23 @@ from typing import TYPE_CHECKING
 
 import aiosqlite
 
+from failoverd.ports import Kind
 from failoverd.shell import schema
-from failoverd.shell.disk import sync_directory
+from failoverd.shell.disk import create_private, sync_directory
 
 if TYPE_CHECKING:
     from failoverd.shell.store import Store
 
 SLICE_ROWS = 1000
 
-_TABLES = (
-    (
-        "SELECT family, address, record, seq, wall FROM lease WHERE (family, address) > (?, ?) ORDER BY family, address LIMIT ?",
-        "INSERT INTO lease VALUES (?,?,?,?,?)",
-        (0, b""),
-    ),
-    ("SELECT key, record, seq, wall FROM ddns WHERE key > ? ORDER BY key LIMIT ?", "INSERT INTO ddns VALUES (?,?,?,?)", (b"",)),
-    (
-        "SELECT key, record, seq, wall FROM relationship WHERE key > ? ORDER BY key LIMIT ?",
-        "INSERT INTO relationship VALUES (?,?,?,?)",
-        (b"",),
-    ),
-    ("SELECT key, value, seq, wall FROM meta WHERE key > ? ORDER BY key LIMIT ?", "INSERT INTO meta VALUES (?,?,?,?)", ("",)),
-    (
-        "SELECT seq, wall, key, record, origin, cause FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
-        "INSERT INTO event VALUES (?,?,?,?,?,?)",
-        (0,),
-    ),
-)
-_JOURNAL = (
-    "SELECT seq, wall, kind, key, record, origin, cause FROM journal WHERE seq > ? ORDER BY seq LIMIT ?",
-    "INSERT INTO journal VALUES (?,?,?,?,?,?,?)",
-    (0,),
-)
+_INSERT = {
+    Kind.LEASE: "INSERT INTO lease VALUES (?,?,?,?,?)",
+    Kind.DDNS: "INSERT INTO ddns VALUES (?,?,?,?)",
+    Kind.RELATIONSHIP: "INSERT INTO relationship VALUES (?,?,?,?)",
+    Kind.META: "INSERT INTO meta VALUES (?,?,?,?)",
+    Kind.EVENT: "INSERT INTO event VALUES (?,?,?,?,?,?)",
+}
+_INSERT_JOURNAL = "INSERT INTO journal VALUES (?,?,?,?,?,?,?)"
 
 
 async def copy(store: Store, target: Path, wall: float) -> int:
@@ -73,36 +58,38 @@ async def copy(store: Store, target: Path, wall: float) -> int:
 async def _fill(store: Store, partial: Path, watermark: int, wall: float) -> int:
     """All rows, tables first. Returns the seq of the last journal row."""
     async with aiosqlite.connect(partial, isolation_level=None) as db:
-        # No journal and no fsync for each slice: the file gets its name only after one fsync at the end.
-        for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = OFF", "synchronous = OFF"):
+        # No journal: a half-made copy is worth nothing. But an fsync for each slice: without, the pages of a large copy are
+        # written at once, and a commit's fsync beside it waits for them (0.9 s were measured, against 0.03 s).
+        for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = OFF", "synchronous = FULL"):
             await db.execute(f"PRAGMA {pragma}")
         await schema.migrate(db, store.steps)
         await db.execute(
             "UPDATE store SET uuid = ?, folded = ?, folded_wall = ?, copied_wall = ?", (store.uuid, watermark, wall, wall)
         )
-        last: tuple[object, ...] = ()
-        for select, insert, start in (*_TABLES, _JOURNAL):
-            last = start
-            while True:
-                rows = await store.read(select, (*last, SLICE_ROWS))
-                if rows:
-                    await db.execute("BEGIN")
-                    await db.executemany(insert, rows)
-                    await db.execute("COMMIT")
-                    last = tuple(rows[-1][: len(start)])
-                if len(rows) < SLICE_ROWS:
-                    break
-        assert isinstance(last[0], int)
-        return max(last[0], watermark)
+        for kind, insert in _INSERT.items():
+            async for rows in store.slices(kind, SLICE_ROWS):
+                await _put(db, insert, rows)
+        generation = watermark
+        async for rows in store.rows(SLICE_ROWS):
+            await _put(db, _INSERT_JOURNAL, rows)
+            generation = int(rows[-1][0])
+        return generation
+
+
+async def _put(db: aiosqlite.Connection, insert: str, rows: list[sqlite3.Row]) -> None:
+    await db.execute("BEGIN")
+    await db.executemany(insert, rows)
+    await db.execute("COMMIT")
 
 
 def _clear(partial: Path, target: Path) -> None:
-    """Refuse a name that is taken; drop what an interrupted backup left. Blocking."""
+    """Refuse a name that is taken; drop what an interrupted backup left, and begin anew. Blocking."""
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists already, and a backup overwrites nothing")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the directory {target.parent} does not exist")
     partial.unlink(missing_ok=True)
+    create_private(partial)
 
 
 def _publish(partial: Path, target: Path) -> None:

@@ -230,6 +230,11 @@ def write_marker(database: Path, marker: Marker, count: int) -> None:
         sync_directory(path.parent)
 
 
+def create_private(path: Path) -> None:
+    """Make the file if it is not there: SQLite's own would be readable by everybody, its log takes over the mode; blocking."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 def sync_directory(path: Path) -> None:
     """Make names that were just created in a directory durable; blocking."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

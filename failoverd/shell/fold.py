@@ -10,9 +10,9 @@ lock is taken once for a slice instead of once for each row, which matters besid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from failoverd.ports import Kind, Stored
+from failoverd.ports import Kind
 
 # Where a record of each kind goes. `family` of a lease is the first octet of its key (store.commit admits 4 and 6 only).
 _COLUMNS = {
@@ -79,26 +79,64 @@ NEWEST = (
     " coalesce((SELECT min(seq) FROM journal), folded + 1)"
     " FROM store"
 )
-LEASES = "SELECT family, address, record FROM lease ORDER BY family, address"
-DDNS = "SELECT key, record FROM ddns ORDER BY key"
-RELATIONSHIPS = "SELECT key, record FROM relationship ORDER BY key"
-META = "SELECT key, value FROM meta ORDER BY key"
+
+# Each table in the order of its key, to be read in slices: (what is before the first key, SELECT with that key and a LIMIT).
+TABLES: dict[Kind, tuple[tuple[object, ...], str]] = {
+    Kind.LEASE: (
+        (0, b""),
+        "SELECT family, address, record, seq, wall FROM lease WHERE (family, address) > (?, ?) ORDER BY family, address LIMIT ?",
+    ),
+    Kind.DDNS: ((b"",), "SELECT key, record, seq, wall FROM ddns WHERE key > ? ORDER BY key LIMIT ?"),
+    Kind.RELATIONSHIP: ((b"",), "SELECT key, record, seq, wall FROM relationship WHERE key > ? ORDER BY key LIMIT ?"),
+    Kind.META: (("",), "SELECT key, value, seq, wall FROM meta WHERE key > ? ORDER BY key LIMIT ?"),
+    Kind.EVENT: ((0,), "SELECT seq, wall, key, record, origin, cause FROM event WHERE seq > ? ORDER BY seq LIMIT ?"),
+}
 
 
-def overlay(table: Iterable[tuple[bytes, str]], tail: dict[bytes, str | None]) -> list[tuple[bytes, str]]:
-    """Table rows (in key order) with the tail's newest records over them; the result is in key order wherever the watermark
-    stood, so that a restart is the same boot."""
-    rows: list[tuple[bytes, str]] = []
-    fresh = dict(tail)
-    for key, record in table:
-        newer = fresh.pop(key, record)
-        if newer is not None:
-            rows.append((key, newer))
-    added = [(key, record) for key, record in fresh.items() if record is not None]
-    if added:
-        rows += added
-        rows.sort()
-    return rows
+def keyed(kind: Kind, rows: Iterable[Sequence[object]]) -> Iterator[tuple[bytes, str]]:
+    """Rows of a table as (journal key, record)."""
+    for row in rows:
+        if kind is Kind.LEASE:
+            family, address, record = row[:3]
+            assert isinstance(family, int)
+            assert isinstance(address, bytes)
+            key: object = bytes((family,)) + address
+        else:
+            key, record = row[:2]
+        if isinstance(key, str):  # meta
+            key = key.encode()
+        assert isinstance(key, bytes)
+        assert isinstance(record, str)
+        yield key, record
+
+
+class Overlay:
+    """Table rows, fed in key order, with the tail's newest records over them. The result is in key order wherever the
+    watermark stood, so that a restart is the same boot."""
+
+    def __init__(self, tail: dict[bytes, str | None]) -> None:
+        """`tail`: newest record of each key above the watermark, None for a deleted one."""
+        self.records: list[str] = []
+        self._tail = sorted(tail.items(), reverse=True)
+
+    def feed(self, rows: Iterable[tuple[bytes, str]]) -> None:
+        """More rows of the table, to `records`."""
+        tail, put = self._tail, self.records.append
+        for key, record in rows:
+            while tail and tail[-1][0] <= key:
+                other, newer = tail.pop()
+                if newer is not None:
+                    put(newer)
+                if other == key:
+                    break
+            else:
+                put(record)
+
+    def end(self) -> list[str]:
+        """The rest of the tail; all records."""
+        self.records += [record for _, record in reversed(self._tail) if record is not None]
+        self._tail.clear()
+        return self.records
 
 
 def tails(rows: Iterable[Sequence[object]]) -> dict[Kind, dict[bytes, str | None]]:
@@ -113,18 +151,7 @@ def tails(rows: Iterable[Sequence[object]]) -> dict[Kind, dict[bytes, str | None
     return found
 
 
-def stored(
-    leases: Iterable[tuple[int, bytes, str]],
-    ddns: Iterable[tuple[bytes, str]],
-    relationships: Iterable[tuple[bytes, str]],
-    meta: Iterable[tuple[str, str]],
-    tail: dict[Kind, dict[bytes, str | None]],
-) -> Stored:
-    """Tables and tail -> what the node boots from. `newest_wall` is the caller's to fill in."""
-    keyed = ((bytes((family,)) + address, record) for family, address, record in leases)
-    return Stored(
-        leases=[record for _, record in overlay(keyed, tail[Kind.LEASE])],
-        ddns=[record for _, record in overlay(ddns, tail[Kind.DDNS])],
-        relationships=[record for _, record in overlay(relationships, tail[Kind.RELATIONSHIP])],
-        meta={key.decode(): value for key, value in overlay(((k.encode(), v) for k, v in meta), tail[Kind.META])},
-    )
+def overlaid(table: Iterable[tuple[bytes, str]], tail: dict[bytes, str | None]) -> dict[str, str]:
+    """The same for meta, as a mapping."""
+    rows: dict[bytes, str | None] = dict(table)
+    return {key.decode(): value for key, value in sorted((rows | tail).items()) if value is not None}

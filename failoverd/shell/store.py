@@ -16,15 +16,13 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import NamedTuple
 
 import aiosqlite
 
 from failoverd.ports import Kind, Origin, Stored, Write
-from failoverd.shell import backup, fold, schema
+from failoverd.shell import backup, fold, journal, schema
 from failoverd.shell.disk import (
     LOCK_WAIT_S,
     RESERVE_BYTES,
@@ -32,6 +30,7 @@ from failoverd.shell.disk import (
     Marker,
     Probe,
     StoreError,
+    create_private,
     read_marker,
     sync_directory,
     write_marker,
@@ -44,47 +43,23 @@ FOLD_DUE_ROWS = 20_000  # a backlog above this goes before the next batch
 HISTORY_ROWS = 200_000  # folded journal rows that are kept
 EVENT_ROWS = 20_000
 PRUNE_ROWS = 2_000  # one slice: rows that lie side by side
+LOAD_ROWS = 20_000  # one slice of a table at boot
 HISTORY_SLICE_ROWS = 20_000  # one slice of a search through the journal: about 5 ms
 CHECKPOINT_PAGES = 2_000  # of 4 KiB in the log, by estimate
 AUTOCHECKPOINT_PAGES = 16_384  # SQLite's own, the bound if nobody folds: a log of 64 MiB
-VACUUM_PAGES = 256
+LOW_ROWS = 100  # one slice of anything while the disk is low
 PAGE_BYTES = 4096
 ROW_BYTES = 400  # a journal row, for the estimate
 
 EVENT_SLICES = 50  # folded slices between two looks at the number of events
-
-HISTORY = (
-    "SELECT seq, wall, kind, key, record, origin, cause FROM journal"
-    " WHERE seq > ? AND seq <= ? AND kind = ? AND key = ? ORDER BY seq DESC LIMIT ?"
-)
-EVENTS = (
-    "SELECT seq, wall, 'event', key, record, origin, cause FROM event"
-    " UNION ALL SELECT seq, wall, kind, key, record, origin, cause FROM journal"
-    " WHERE seq > (SELECT folded FROM store) AND kind = 'event' AND record IS NOT NULL"
-    " ORDER BY 1 DESC LIMIT ?"
-)
-PRUNE_EVENTS = (
-    "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE seq <="
-    " (SELECT seq FROM event ORDER BY seq DESC LIMIT 1 OFFSET ?) ORDER BY seq LIMIT ?)"
-)
-OWN_META = frozenset({b"uuid", b"generation", b"boot", b"created", b"rollback_detail"})
-_LEASE_KEYS = {5: 4, 17: 6}  # length of a lease's key -> its family octet
 
 
 class StoreBroken(Exception):
     """A commit, a fold or an fsync failed: end the process now, promise nothing more (safety.md 3)."""
 
 
-class Past(NamedTuple):
-    """One journal record, as history."""
-
-    seq: int
-    wall: float
-    kind: Kind
-    key: bytes
-    record: str | None
-    origin: Origin
-    cause: str
+class _NoRoom(Exception):
+    """Housekeeping found the disk full; nothing was changed."""
 
 
 class Store:
@@ -142,8 +117,9 @@ class Store:
             return await cls._open(path, disk, steps, created=not found)
         except BaseException as error:
             disk.abandon()
-            if isinstance(error, sqlite3.Error):
-                raise schema.refusal(path, error) from error
+            cause = error.__cause__ if isinstance(error, StoreBroken) else error
+            if isinstance(cause, sqlite3.Error):
+                raise schema.refusal(path, cause) from error
             if isinstance(error, OSError):
                 raise StoreError("io", f"{path} cannot be opened: {error}", "Check the disk and its permissions.") from error
             raise
@@ -151,6 +127,7 @@ class Store:
     @classmethod
     async def _open(cls, path: Path, disk: Disk, steps: list[schema.Migration], *, created: bool) -> Store:
         """`open`, after the file was found good. sqlite3.Error and OSError pass through."""
+        await asyncio.to_thread(create_private, path)
         db = await aiosqlite.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
         store = cls(db, path, disk, steps)
         store.created = created
@@ -192,13 +169,12 @@ class Store:
         database), rollback ("1" and rollback_detail: this database is older than what it had reached), restored ("1": it is a
         backup put back). rollback and restored stay until a META write deletes them. Writes the first marker of this run."""
         tail = fold.tails(await self._fetch(fold.TAIL))
-        stored = fold.stored(
-            [(int(f), bytes(a), str(r)) for f, a, r in await self._fetch(fold.LEASES)],
-            [(bytes(k), str(r)) for k, r in await self._fetch(fold.DDNS)],
-            [(bytes(k), str(r)) for k, r in await self._fetch(fold.RELATIONSHIPS)],
-            [(str(k), str(v)) for k, v in await self._fetch(fold.META)],
-            tail,
-        )
+        stored = Stored()
+        stored.leases = await self._overlaid(Kind.LEASE, tail)
+        stored.ddns = await self._overlaid(Kind.DDNS, tail)
+        stored.relationships = await self._overlaid(Kind.RELATIONSHIP, tail)
+        meta = [row async for rows in self.slices(Kind.META) for row in fold.keyed(Kind.META, rows)]
+        stored.meta = fold.overlaid(meta, tail[Kind.META])
         _, _, copied_wall, _, stored.newest_wall, _ = (await self._fetch(fold.NEWEST))[0]
         await self._judge_marker(stored, copied_wall)
         stored.meta |= {
@@ -209,6 +185,13 @@ class Store:
         }
         await self.write_marker()
         return stored
+
+    async def _overlaid(self, kind: Kind, tail: dict[Kind, dict[bytes, str | None]]) -> list[str]:
+        """Every record of a kind, in the order of keys."""
+        overlay = fold.Overlay(tail[kind])
+        async for rows in self.slices(kind):
+            overlay.feed(fold.keyed(kind, rows))
+        return overlay.end()
 
     async def _judge_marker(self, stored: Stored, copied_wall: float | None) -> None:
         """Find a rollback (safety.md 15) and make it durable before the marker is written over."""
@@ -241,7 +224,7 @@ class Store:
             if not writes:
                 return
             await self._look()
-            rows = _parameters(writes, wall, self.generation)
+            rows = journal.parameters(writes, wall, self.generation)
             with self._breaking("commit"):
                 await self._append(rows, len(writes))
             self.generation += len(writes)
@@ -250,12 +233,12 @@ class Store:
     async def _append(self, rows: list[object], count: int) -> None:
         """One statement when it fits, else one transaction of several; `rows` is flat, seven values a row."""
         if count <= ONE_STATEMENT_ROWS:
-            await self._db.execute(_insert(count), rows)
+            await self._db.execute(journal.insert(count), rows)
             return
         await self._db.execute("BEGIN IMMEDIATE")
         for at in range(0, count, ONE_STATEMENT_ROWS):
             part = rows[7 * at : 7 * (at + ONE_STATEMENT_ROWS)]
-            await self._db.execute(_insert(len(part) // 7), part)
+            await self._db.execute(journal.insert(len(part) // 7), part)
         await self._db.execute("COMMIT")
 
     @property
@@ -271,16 +254,37 @@ class Store:
         """One slice of housekeeping: fold, prune, checkpoint, each a transaction of its own, with commits in between.
 
         Returns the rows handled; 0: nothing is left to do now. Low on disk the history goes first (safety.md 7)."""
-        handled = await self._prune() if self.disk.low else 0
-        handled += await self._fold_slice(limit_rows)
-        handled += await self._prune()
-        if self.disk.low:
-            handled += await self._shrink()
-        if self._log_pages >= CHECKPOINT_PAGES or (handled == 0 and self._log_pages >= CHECKPOINT_PAGES / 4):
-            await self._fetch("PRAGMA wal_checkpoint(PASSIVE)")
-            self._log_pages = 0
         await self._look()
+        try:
+            return await self._keep_house_low() if self.disk.low else await self._keep_house(limit_rows)
+        except _NoRoom:
+            return 0
+
+    async def _keep_house(self, limit_rows: int) -> int:
+        handled = await self._fold_slice(limit_rows) + await self._prune(self.history_rows, PRUNE_ROWS)
+        if self._log_pages >= CHECKPOINT_PAGES or (handled == 0 and self._log_pages >= CHECKPOINT_PAGES / 4):
+            await self._checkpoint("PASSIVE")
         return handled
+
+    async def _keep_house_low(self) -> int:
+        """The same in small steps, as the log must hold each; the history first, then its pages back to the file system."""
+        handled = await self._prune(0, LOW_ROWS) + await self._fold_slice(LOW_ROWS)
+        if handled == 0:
+            ((pages,),) = await self._fetch("PRAGMA freelist_count")
+            handled = min(int(pages), LOW_ROWS)
+            if handled:
+                with self._breaking("vacuum"):
+                    await self._db.execute_fetchall(f"PRAGMA incremental_vacuum({LOW_ROWS})")
+        if handled:
+            await self._checkpoint("TRUNCATE")
+        return handled
+
+    async def _checkpoint(self, mode: str) -> None:
+        async with self._turn:
+            self._refuse_if_broken()
+            with self._breaking("checkpoint"):
+                await self._db.execute_fetchall(f"PRAGMA wal_checkpoint({mode})")
+            self._log_pages = 0
 
     async def _fold_slice(self, limit_rows: int) -> int:
         async with self._turn:
@@ -296,64 +300,65 @@ class Store:
             self._log_pages += rows + 2
             return rows
 
-    async def _prune(self) -> int:
-        """Drop a slice of the oldest history above the limit (all of it while the disk is low), now and then of old events."""
+    async def _prune(self, keep_rows: int, slice_rows: int) -> int:
+        """Drop a slice of the oldest history above `keep_rows`, and now and then of old events."""
         async with self._turn:
             self._refuse_if_broken()
-            limit = self._folded - (0 if self.disk.low else self.history_rows)
+            limit = self._folded - keep_rows
             if self._keep_above is not None:
                 limit = min(limit, self._keep_above)
-            high = min(self._oldest + PRUNE_ROWS - 1, limit)
+            high = min(self._oldest + slice_rows - 1, limit)
             rows = max(0, high - self._oldest + 1)
             if rows:
                 with self._breaking("prune"):
                     await self._db.execute("DELETE FROM journal WHERE seq <= ?", (high,))
                 self._oldest = high + 1
                 self._log_pages += 2 + rows * ROW_BYTES / PAGE_BYTES
-            if self._slices >= EVENT_SLICES and self._keep_above is None:
+            if self._slices >= EVENT_SLICES:
                 with self._breaking("prune"):
-                    dropped = (await self._db.execute(PRUNE_EVENTS, (self.event_rows, PRUNE_ROWS))).rowcount
+                    dropped = (await self._db.execute(journal.PRUNE_EVENTS, (self.event_rows, slice_rows))).rowcount
                 rows += dropped
-                self._slices = EVENT_SLICES if dropped == PRUNE_ROWS else 0
+                self._slices = EVENT_SLICES if dropped == slice_rows else 0
         return rows
-
-    async def _shrink(self) -> int:
-        """Give a slice of free pages back to the file system; returns the pages. Nothing while history is left to prune."""
-        ((pages,),) = await self._fetch("PRAGMA freelist_count")
-        if pages == 0 or self._oldest <= self._folded:
-            return 0
-        await self._fetch(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
-        await self._fetch("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._log_pages = 0
-        return min(int(pages), VACUUM_PAGES)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    async def history(self, kind: Kind, key: bytes, limit: int) -> list[Past]:
+    async def history(self, kind: Kind, key: bytes, limit: int) -> list[journal.Past]:
         """The newest `limit` journal records of one key, newest first; as far back as history is kept.
 
         The journal has no index (an append must not touch other pages), so it is searched in slices, commits in between."""
-        found: list[Past] = []
+        self._refuse_if_broken()
+        found: list[journal.Past] = []
         high = self.generation
         while len(found) < limit and high >= self._oldest:
             low = high - HISTORY_SLICE_ROWS
-            rows = await self._fetch(HISTORY, (low, high, kind.value, key, limit - len(found)))
-            found += [_past(row) for row in rows]
+            rows = await self._fetch(journal.HISTORY, (low, high, kind.value, key, limit - len(found)))
+            found += [journal.past(row) for row in rows]
             high = low
         return found
 
-    async def events(self, limit: int) -> list[Past]:
+    async def events(self, limit: int) -> list[journal.Past]:
         """The newest `limit` events, newest first, folded or not."""
-        return [_past(row) for row in await self._fetch(EVENTS, (limit,))]
+        return [journal.past(row) for row in await self._fetch(journal.EVENTS, (limit,))]
 
     async def backup(self, path: str | Path, wall: float) -> None:
         """A consistent copy at `path`, made while commits go on; it knows that it is one, and since when (`wall`, UTC seconds).
         Overwrites nothing. OSError says why it could not be made, and leaves the store as it was."""
         await backup.copy(self, Path(path), wall)
 
-    async def read(self, sql: str, parameters: Sequence[object]) -> list[sqlite3.Row]:
-        """One SELECT for a backup, commits before and after it."""
-        return await self._fetch(sql, parameters)
+    async def slices(self, kind: Kind, slice_rows: int = LOAD_ROWS) -> AsyncIterator[list[sqlite3.Row]]:
+        """A table in the order of its key, commits in between."""
+        last, select = fold.TABLES[kind]
+        while rows := await self._fetch(select, (*last, slice_rows)):
+            yield rows
+            last = tuple(rows[-1][: len(last)])
+
+    async def rows(self, slice_rows: int) -> AsyncIterator[list[sqlite3.Row]]:
+        """The whole journal, up to the newest row when the end is reached."""
+        last = 0
+        while rows := await self._fetch(journal.ROWS, (last, slice_rows)):
+            yield rows
+            last = rows[-1][0]
 
     @asynccontextmanager
     async def unpruned(self) -> AsyncIterator[int]:
@@ -416,6 +421,11 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
+            # A write that found no room was rolled back, and no fsync has failed: that ends a commit, but not housekeeping.
+            name = getattr(error, "sqlite_errorname", "")
+            if name == "SQLITE_FULL" and what != "commit" and not self._db.in_transaction:
+                self.disk.low = True
+                raise _NoRoom from error
             self._broken = f"{what} failed: {error} ({getattr(error, 'sqlite_errorname', 'no code')})"
             raise StoreBroken(self._broken) from error
         except BaseException as error:
@@ -431,29 +441,3 @@ class Store:
             except sqlite3.Error as error:
                 self._broken = f"reading failed: {error} ({getattr(error, 'sqlite_errorname', 'no code')})"
                 raise StoreBroken(self._broken) from error
-
-
-@lru_cache(maxsize=128)
-def _insert(count: int) -> str:
-    """INSERT of `count` journal rows in one statement; sqlite3 keeps the prepared forms."""
-    return "INSERT INTO journal (seq, wall, kind, key, record, origin, cause) VALUES " + ",".join(["(?,?,?,?,?,?,?)"] * count)
-
-
-def _parameters(writes: Sequence[Write], wall: float, generation: int) -> list[object]:
-    """The flat values of `writes`, seq from generation + 1. A key that the fold could not place is our own mistake."""
-    rows: list[object] = []
-    seq = generation
-    for write in writes:
-        seq += 1
-        kind, key = write.kind, write.key
-        if kind is Kind.LEASE and (not key or key[0] != _LEASE_KEYS.get(len(key))):
-            raise AssertionError(f"not a lease key: {key.hex()}")
-        if kind is Kind.META and key in OWN_META:
-            raise AssertionError(f"meta key {key!r} is the store's own")
-        rows += (seq, wall, kind._value_, key, write.record, write.origin._value_, write.cause)
-    return rows
-
-
-def _past(row: sqlite3.Row) -> Past:
-    seq, wall, kind, key, record, origin, cause = row
-    return Past(seq, wall, Kind(kind), key, record, Origin(origin), cause)

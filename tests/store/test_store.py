@@ -12,7 +12,7 @@ import pytest
 
 from failoverd.leases.lease import Lease, lease_key
 from failoverd.ports import Kind
-from failoverd.shell import schema, store
+from failoverd.shell import journal, schema, store
 from tests.store.work import BATCHES, ROOT, WALL, batch, contents, opened, replay, write
 
 
@@ -63,9 +63,7 @@ async def test_ipv6_keys_and_the_order_of_addresses(tmp_path: Path) -> None:
 
 async def test_the_file_is_wal_full_exclusive(tmp_path: Path) -> None:
     db, _ = await opened(tmp_path / "a.db")
-    values = [
-        (await db.read(f"PRAGMA {name}", ()))[0][0] for name in ("journal_mode", "synchronous", "locking_mode", "auto_vacuum")
-    ]
+    values = [(await db._fetch(f"PRAGMA {name}"))[0][0] for name in ("journal_mode", "synchronous", "locking_mode", "auto_vacuum")]
     assert values == ["wal", 2, "exclusive", 2]
     assert not (tmp_path / "a.db-shm").exists()
     await db.close()
@@ -103,7 +101,7 @@ async def test_keys_that_the_fold_could_not_place_are_refused_before_the_commit(
     for bad in (b"", b"\x04", b"\x06\0\0\0\0", b"\x05\0\0\0\0", b"\x04" + bytes(16)):
         with pytest.raises(AssertionError):
             await db.commit([write(Kind.LEASE, bad, "{}")], WALL)
-    for own in store.OWN_META:
+    for own in journal.OWN_META:
         with pytest.raises(AssertionError):
             await db.commit([write(Kind.META, own, "1")], WALL)
     assert db.generation == 0
@@ -152,16 +150,16 @@ async def test_history_is_pruned_to_its_limit_and_never_what_is_not_folded(tmp_p
         await db.commit(batch(number), WALL + number)
     rows = db.generation
     await db.fold(50)
-    ((oldest, newest),) = await db.read("SELECT min(seq), max(seq) FROM journal", ())
+    ((oldest, newest),) = await db._fetch("SELECT min(seq), max(seq) FROM journal")
     assert (oldest, newest) == (6, rows)
     while await db.fold():
         pass
-    ((oldest, newest),) = await db.read("SELECT min(seq), max(seq) FROM journal", ())
+    ((oldest, newest),) = await db._fetch("SELECT min(seq), max(seq) FROM journal")
     assert (oldest, newest) == (rows - 9, rows)
     db.history_rows = 0
     while await db.fold():
         pass
-    assert await db.read("SELECT * FROM journal", ()) == []
+    assert await db._fetch("SELECT * FROM journal") == []
     await db.close()
     db, stored = await opened(tmp_path / "a.db")  # an empty journal: generation and wall live on
     assert (db.generation, stored.newest_wall) == (rows, WALL + BATCHES - 1)
@@ -239,9 +237,9 @@ async def test_migration_from_the_version_before(tmp_path: Path) -> None:
     newer = _steps(tmp_path / "newer", second="ALTER TABLE ddns ADD COLUMN extra TEXT;\nCREATE TABLE second (x);\n")
     db, stored = await opened(tmp_path / "a.db", migrations=newer)
     assert contents(stored) == replay(batch(0))
-    assert await db.read("SELECT extra FROM ddns", ()) == []
+    assert await db._fetch("SELECT extra FROM ddns") == []
     await db.fold()
-    assert await db.read("SELECT extra FROM ddns", ()) == [(None,)]
+    assert await db._fetch("SELECT extra FROM ddns") == [(None,)]
     await db.close()
     with pytest.raises(store.StoreError) as refused:
         await opened(tmp_path / "a.db")
@@ -258,7 +256,7 @@ async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     assert "nowhere" in refused.value.text
     db, stored = await opened(tmp_path / "a.db")
     assert contents(stored) == replay(batch(0))
-    assert await db.read("SELECT count(*) FROM sqlite_schema WHERE name = 'second'", ()) == [(0,)]
+    assert await db._fetch("SELECT count(*) FROM sqlite_schema WHERE name = 'second'") == [(0,)]
     await db.close()
 
 
