@@ -189,6 +189,9 @@ def dns_plan(config: Config) -> ddns.DnsPlan:
         ttl_min_s=rules.ttl_min,
         ttl_max_s=rules.ttl_max,
         conflict_mode=rules.conflict_mode,
+        on_conflict=rules.on_conflict,
+        migrate_guards=rules.migrate_guards == "on-renew",
+        accept_family=rules.foreign_family_guard == "accept",
     )
 
 

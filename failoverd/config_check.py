@@ -218,6 +218,9 @@ def _ddns(found: Findings, config: Config) -> None:
     if ddns.conflict_mode.startswith("no-check"):
         text = 'names of other hosts are overwritten; "check-with-dhcid" protects them (RFC 4703)'
         found.warn(("ddns", "conflict-mode"), text)
+    if ddns.on_conflict == "take" and ddns.conflict_mode == "check-with-dhcid":
+        text = 'no name is taken with conflict-mode = "check-with-dhcid"; write "keep" or "suffix", or another conflict-mode'
+        found.error(("ddns", "on-conflict"), text)
     seen: set[tuple[str, str]] = set()
     for at, zone in enumerate(ddns.zones):
         for below, master in zone.masters:

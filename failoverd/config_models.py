@@ -316,6 +316,20 @@ class Ddns(SiteNaming):
     conflict_mode: Literal["check-with-dhcid", "check-exists-with-dhcid", "no-check-with-dhcid", "no-check-without-dhcid"] = Field(
         default="check-with-dhcid", description="whether a name that somebody else has may be taken over (RFC 4703; Kea's words)"
     )
+    on_conflict: Literal["keep", "suffix", "take"] = Field(
+        default="keep",
+        description="what a client gets whose name is another's: keep: no name; suffix: name-2 to name-9, then name-<4 hex>, until its "
+        "lease ends; take: the client that asked last has the name (not with check-with-dhcid)",
+    )
+    migrate_guards: Literal["on-renew", "never"] = Field(
+        default="on-renew",
+        description="on-renew: a name that dhcpd registered for the same client (interim TXT, DHCID of a mixed-case name or of the other "
+        "identifier) is taken over when the client renews; never: it stays a conflict",
+    )
+    foreign_family_guard: Literal["refuse", "accept"] = Field(
+        default="refuse",
+        description="accept: an address may stand beside the AAAA that a DHCPv6 server registered for a DUID; its DHCID is not touched",
+    )
     lag_warn: Duration = Field(
         default="60s", validate_default=True, ge=1, description="warn when a secondary shows a change later than this"
     )

@@ -45,6 +45,20 @@ def guard(hw: bytes, client_id: bytes, name: str) -> str:
     return base64.b64encode(rdata(kind, ident, name)).decode("ascii") if ident else ""
 
 
+def identifier_type(text: str) -> int:
+    """The identifier type of a DHCID in base64, -1 for what is none."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        return -1
+    return int.from_bytes(raw[:2], "big") if len(raw) > 3 else -1
+
+
+def short_digest(text: str) -> str:
+    """4 hex digits of the digest of a DHCID in base64: what tells one client's name from another's when all numbers are taken."""
+    return base64.b64decode(text)[3:5].hex()
+
+
 def name_wire(name: str) -> bytes:
     """An absolute name as uncompressed lower-case labels with the root octet."""
     out = bytearray()

@@ -7,25 +7,29 @@ too old to be taken (RFC 8945 5.2.3, fudge 300 s): a copy that sat in a queue mu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from failoverd.ddns import reasons
+from failoverd.ddns.guards import Guard
 from failoverd.ddns.pace import LOST, MALFORMED, WINDOW_ALL, ZONE_TROUBLE, Lane, backoff
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value
 from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_LOOK_S, RECHECK_S, Shelf, ripe
 from failoverd.ddns.steps import (
-    EXISTS_MODE,
+    FRESH_GUARD,
     MODES,
     QUERIES,
     REMOVALS,
     TABLE,
+    Records,
     Step,
     Then,
+    after_probe,
     first_step,
     judge,
     message,
+    newer,
     removal_step,
     second_step,
 )
@@ -44,7 +48,8 @@ FOREVER = float("inf")
 @dataclass(slots=True)
 class Flight:
     """One message that is out. `sent`: what it puts into the zone; `drop`: what a removal of this round still takes
-    away, under `guard`; `taken`: all that it takes away; `ghost`: it takes away what a lost message may have put there."""
+    away, under `guard`; `taken`: all that it takes away; `ghost`: it takes away what a lost message may have put there; `seen`:
+    what the last query found."""
 
     row: Row
     lane: Lane
@@ -56,18 +61,33 @@ class Flight:
     taken: tuple[Value, ...] = ()
     sent: tuple[Value, ...] = ()
     messages: int = 1
+    seen: Records = ()
+
+
+class Holders(Protocol):
+    """Who asks for which name: what the outbox asks when a name turns out not to be free."""
+
+    def settle(self, name: str, guard: str, now: Now, out: Output) -> bool:
+        """The name is free for its next holder, or stands under `guard`: want again what is right; whether it is one of ours."""
+
+    def proofs(self, name: str, guard: str) -> tuple[Guard, ...]:
+        """What a predecessor may have left at the name for the client whose DHCID there is `guard`."""
+
+    def give_way(self, name: str, guard: str, now: Now, out: Output) -> bool:
+        """The name is another's: whether the client gets another one instead (on-conflict)."""
 
 
 class Outbox:
-    """`settle(name, guard, now, out)` is asked when a name is free for its next holder, or when its DHCID turned out to be
-    another one of our clients: it wants again what is right, and says whether `guard` is one of ours."""
+    """Sends nothing until the fence is lifted. `cas`: forward rows that were dirty when it was: they replace only what we knew."""
 
-    def __init__(self, plan: DnsPlan, shelf: Shelf, rng: Random, settle: Callable[[str, str, Now, Output], bool]) -> None:
+    def __init__(self, plan: DnsPlan, shelf: Shelf, rng: Random, holders: Holders) -> None:
         assert plan.conflict_mode in MODES, plan.conflict_mode
         self._mode = plan.conflict_mode
         self.shelf = shelf
         self._rng = rng
-        self._settle = settle
+        self._plan = plan
+        self._holders = holders
+        self.cas: set[bytes] = set()
         self.paused = True  # until the node says that we are not in doubt (safety.md 25)
         self.flights: dict[int, Flight] = {}
         self._ident = 0
@@ -145,6 +165,8 @@ class Outbox:
             step: Step | None = None if row.want else Step.LOOK
         else:
             step = first_step(row, self._mode, self.shelf.eligible(row))
+            if step is Step.MATCH and row.key in self.cas:
+                step = Step.CAS if row.have else Step.REREAD
         if step is not None:
             return Flight(row, lane, step, row.gen, row.drop(), row.held_guard, taken=row.drop())
         if row.owner == ME and not row.want:
@@ -162,18 +184,19 @@ class Outbox:
             flight.gen = row.gen
             known = {v.rr for v in row.maybe}
             fresh = tuple(v for v in row.want if v.rr not in known)
-            write = write or bool(fresh) or (row.kind == FORWARD and row.held_guard != row.guard)
+            write = write or bool(fresh) or (row.kind == FORWARD and row.held_guard != row.seal)
             row.maybe += fresh
             flight.sent = row.want
+            row.lodger = "" if flight.step in FRESH_GUARD else row.lodger
             if row.kind == FORWARD:
-                row.held_guard = row.guard
+                row.held_guard = row.seal
         elif flight.step in REMOVALS and not flight.ghost:
             row.maybe, row.have = flight.row.known(), ()  # until the answer we do not know
         self._ident += 1
         self.flights[self._ident] = flight
         if write:
             self.shelf.write(row, out, flight.step.name.lower())
-        out.after_commit.append(message(flight.step, row, flight.drop, flight.guard, self._ident))
+        out.after_commit.append(message(flight.step, row, flight.drop, flight.guard, self._ident, flight.seen))
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
@@ -263,6 +286,8 @@ class Outbox:
         if cell is Then.JUDGE:
             if flight.step is Step.LOOK:
                 self._looked(flight, answer, now, out)
+            elif flight.step is Step.REREAD:
+                self._reread(flight, answer, now, out)
             else:
                 self._judge(flight, answer, now, out)
             return
@@ -305,6 +330,7 @@ class Outbox:
         """The zone holds what the message said: the values of `maybe` that were wanted when it left."""
         row = flight.row
         self._land(flight)
+        self.cas.discard(row.key)
         self.shelf.refused.pop(row.key, None)
         shown = {v.rr for v in flight.sent}
         left = tuple(v for v in (*row.have, *row.maybe) if v.rr not in shown)
@@ -328,7 +354,7 @@ class Outbox:
         if row.kind == FORWARD and row.want:
             self.shelf.dirty(row, now)
             self.shelf.write(row, out, "free for its next holder")
-            self._settle(row.name, row.guard, now, out)
+            self._holders.settle(row.name, row.guard, now, out)
             return
         row.done_gen = row.gen if not row.want else row.done_gen
         if row.want:  # a PTR that may go once its forward name is there
@@ -353,29 +379,46 @@ class Outbox:
     def _judge(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
         """Whose is the name? (ddns.md 2.4, probe)"""
         row = flight.row
-        found, what = judge(row, answer.records, answer.rcode != "NXDOMAIN")
-        if found == "mine":
-            self._next(flight, second_step(self._mode), now, out)
-        elif found == "absent":
-            self._next(flight, Step.ADD, now, out)
-        elif found == "bare":
-            self._next(flight, Step.CLAIM, now, out)
+        flight.seen = answer.records
+        proofs = self._holders.proofs(row.name, row.guard) if self._plan.migrate_guards else ()
+        found, what = judge(row, answer.records, answer.rcode != "NXDOMAIN", proofs, self._plan.accept_family)
+        step = after_probe(row, found, what, self._mode)
+        if step is not None:
+            flight.guard = what if step is Step.MIGRATE else flight.guard
+            self._next(flight, step, now, out)
         elif found == "cname":
             self._blocked(flight, f"a CNAME to {what}", now, out)
-        elif found == "other" and self._mode == EXISTS_MODE:
-            self._next(flight, Step.EXISTS, now, out)
         else:
-            self.shelf.forget(row)
-            if found == "other" and any(g.guard == what for g in row.ghosts):
-                row.chase = what
-                self._again(flight, now, out, 0.0)
-                return
-            if found == "other" and self._settle(row.name, what, now, out):
-                self._again(flight, now, out, 0.0)
-                return
-            detail = f"its DHCID is {what}" if found == "other" else f"it has {what} and no DHCID"
-            out.notes.append(Note(reasons.CONFLICT, now.wall, subject=row.name, detail=detail))
-            self._settle_down(flight, State.CONFLICT, detail, now, out)
+            self._conflict(flight, found, what, now, out)
+
+    def _conflict(self, flight: Flight, found: str, what: str, now: Now, out: Output) -> None:
+        """The name is another's."""
+        row = flight.row
+        self.shelf.forget(row)
+        if found == "other" and any(g.guard == what for g in row.ghosts):
+            row.chase = what
+            self._again(flight, now, out, 0.0)
+            return
+        if found == "other" and self._holders.settle(row.name, what, now, out):
+            self._again(flight, now, out, 0.0)
+            return
+        detail = f"its DHCID is {what}" if found == "other" else f"it has {what} and no DHCID"
+        out.notes.append(Note(reasons.CONFLICT, now.wall, subject=row.name, detail=detail))
+        if row.gen == flight.gen and self._holders.give_way(row.name, row.guard, now, out):
+            self._again(flight, now, out, 0.0)
+            return
+        self._settle_down(flight, State.CONFLICT, detail, now, out)
+
+    def _reread(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
+        """Before a row that was dirty before we were cut off replaces anything (ddns.md 4.6): a newer value is not overwritten."""
+        row = flight.row
+        self.cas.discard(row.key)
+        what = newer(row, answer.records)
+        if not what:
+            self._judge(flight, answer, now, out)
+            return
+        out.notes.append(Note(reasons.NEWER, now.wall, subject=row.name, detail=what))
+        self._settle_down(flight, State.CONFLICT, f"it shows {what}, which this server did not write", now, out)
 
     def _blocked(self, flight: Flight, what: str, now: Now, out: Output) -> None:
         self.shelf.forget(flight.row)  # nothing else can stand beside a CNAME

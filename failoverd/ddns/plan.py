@@ -15,17 +15,20 @@ from collections.abc import Iterable
 from random import Random
 
 from failoverd.ddns import reasons
+from failoverd.ddns.contest import GivenNames
+from failoverd.ddns.guards import Guard, guard_candidates
 from failoverd.ddns.names import dotted
 from failoverd.ddns.outbox import FOREVER, Outbox
 from failoverd.ddns.repair import Repairs, is_hold
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value, row_key
 from failoverd.ddns.shelf import Shelf
-from failoverd.ddns.wants import Claim, Claims, claimed_name, pointer_of
+from failoverd.ddns.wants import Claim, Claims, pointer_of
 from failoverd.ddns.zone import DnsPlan
 from failoverd.leases.lease import NO_FORWARD, Lease
 from failoverd.notes import Note
 from failoverd.ports import DnsAnswer, Now, Origin, Output
 
+KEEP, SUFFIX, TAKE = "keep", "suffix", "take"
 TAKEOVER_SPREAD_S = 300.0
 TAKEOVER_SLICE = 500  # rows a step
 MEETING_S = (3.0, 30.0)  # after contact: the partner's removals of leases that it had seen end go first
@@ -37,13 +40,15 @@ class Planner:
     def __init__(self, plan: DnsPlan, stored: list[str], server: str, rng: Random) -> None:
         self._plan = plan
         self._server = server
+        self._take = plan.on_conflict == TAKE
         self._rng = rng
         self._claims = Claims()
+        self._given = GivenNames()
         self._targets = tuple(sorted({zone.target for zone in plan.zones}))
         self._taking: deque[bytes] = deque()
         self._meeting: deque[bytes] = deque()
         self._shelf = Shelf(plan, [text for text in stored if not is_hold(text)])
-        self._outbox = Outbox(plan, self._shelf, rng, self._settle)
+        self._outbox = Outbox(plan, self._shelf, rng, self)
         self.repairs = Repairs(plan, self._shelf, filter(is_hold, stored), self._want)
 
     # --- leases -------------------------------------------------------------------------------------------------------
@@ -51,11 +56,16 @@ class Planner:
     def load_leases(self, leases: Iterable[Lease]) -> None:
         """Rebuild the index of who wants which name, at boot. Rows are as the last commit left them: they were written with the
         leases."""
+        instead: dict[str, list[Row]] = {}
+        for row in self._shelf.rows.values():
+            if row.wish:
+                instead.setdefault(row.wish, []).append(row)
         for lease in leases:
-            name = claimed_name(lease)
+            self._given.load(lease, instead.get(lease.fqdn, ()))
+            name = self._given.name_of(lease)
             if name:
                 self._shelf.reverse_at(lease.address, lease.rev)
-                self._claims.put(lease, self._plan, self._owned(name, pointer_of(lease) if lease.dns & NO_FORWARD else ""))
+                self._claims.put(lease, self._plan, self._owned(name, pointer_of(lease) if lease.dns & NO_FORWARD else ""), name)
         for row in self._shelf.rows.values():
             if row.kind == FORWARD and row.want:
                 for claim in self._claims.of(row.name):
@@ -74,15 +84,17 @@ class Planner:
         """
         if not self._targets:
             return
-        was, name = claimed_name(old), claimed_name(new)
+        was, name = self._given.name_of(old), self._given.name_of(new)
         mine = origin is not Origin.PARTNER
         if was and was != name:
             self._claims.drop(was, new.address)
+            if old is not None and old.fqdn != was:
+                self._given.forget(old, self._claims, was)
             self._want(was, new.address, now, out, gone=pointer_of(old))
         if not name:
             return
         self._shelf.reverse_at(new.address, new.rev)
-        if self._claims.put(new, self._plan, mine):
+        if self._claims.put(new, self._plan, mine, name):
             self._want(name, new.address, now, out, gone=pointer_of(old) if was == name else "")
         elif mine:
             self._hurry(name, new.address, now, out)
@@ -90,7 +102,7 @@ class Planner:
     def _want(self, name: str, address: int, now: Now, out: Output, holder: str = "", gone: str = "") -> None:
         """Compute `want` of one name and of the reverse names that it touches. `gone`: the reverse name that its lease had before."""
         rows = [row for target in self._targets if (row := self._shelf.rows.get(row_key(target, FORWARD, name))) is not None]
-        chosen, losers = self._claims.select(name, holder or next((_holder(row) for row in rows if _holder(row)), ""))
+        chosen, losers = self._claims.select(name, holder or next((_holder(row) for row in rows if _holder(row)), ""), self._take)
         if losers:
             out.notes.append(Note(reasons.TAKEN, now.wall, address=address, subject=name))
         pointers: dict[str, Claim | None] = {gone: None} if gone else {}
@@ -103,12 +115,18 @@ class Planner:
         guard, owner = (chosen.guard, ME if chosen.mine else PEER) if chosen else ("", ME)
         found = False
         for target in self._targets:
-            row = self._shelf.want(target, FORWARD, name, values, guard, owner, now, out, self._server)
+            row = self._shelf.want(
+                target, FORWARD, name, values, guard, owner, now, out, self._server, chosen.wish if chosen else ""
+            )
             found = found or row is not None
         for reverse, each in pointers.items():
             found = self._want_pointer(reverse, name, each, now, out) or found
         if not found and (chosen or any(pointers.values())):
             out.notes.append(Note(reasons.NO_ZONE, now.wall, address=address, subject=name))
+        if losers and chosen is not None:
+            loser = next((c for c in self._claims.of(name) if c.forward and c.guard != chosen.guard and c.mine), None)
+            if loser is not None:
+                self.give_way(name, loser.guard, now, out)
 
     def _want_pointer(self, reverse: str, name: str, claim: Claim | None, now: Now, out: Output) -> bool:
         """The PTR of one reverse name; a pointer to another name than `name` is not ours to take away."""
@@ -132,12 +150,32 @@ class Planner:
                 self._want(name, address, now, out)
                 return
 
-    def _settle(self, name: str, guard: str, now: Now, out: Output) -> bool:
+    def settle(self, name: str, guard: str, now: Now, out: Output) -> bool:
         """The name is free for its next holder, or stands under `guard`: want again what is right."""
         claim = next((c for c in self._claims.of(name) if c.guard == guard), None)
         if claim is not None:
             self._want(name, claim.address, now, out, holder=guard)
         return claim is not None
+
+    def proofs(self, name: str, guard: str) -> tuple[Guard, ...]:
+        """What a predecessor may have left at a name for the client whose DHCID there is `guard`."""
+        claim = next((c for c in self._claims.of(name) if c.guard == guard), None)
+        return guard_candidates(claim.hw, claim.client_id, name, cased=claim.cased) if claim is not None else ()
+
+    def give_way(self, name: str, guard: str, now: Now, out: Output) -> bool:
+        """The name is another's: whether the client gets another one instead, which then is wanted like every name."""
+        claim = self._given.move(name, guard, self._claims) if self._plan.on_conflict == SUFFIX else None
+        if claim is None:
+            return False
+        given = self._given.given(claim)
+        out.notes.append(Note(reasons.GAVE_WAY, now.wall, address=claim.address, subject=given, detail=f"instead of {claim.wish}"))
+        self._want(name, claim.address, now, out, gone=claim.pointer)
+        self._want(given, claim.address, now, out)
+        return True
+
+    def name_of(self, lease: Lease) -> str:
+        """The name that a lease has in DNS, which is another than it asks for when that one is taken; "" for none."""
+        return self._given.name_of(lease)
 
     # --- failover -----------------------------------------------------------------------------------------------------
 
@@ -152,7 +190,8 @@ class Planner:
             row = self._shelf.rows.get(self._taking.popleft())
             if row is not None and row.owner == PEER:
                 self._shelf.own(row, ME)
-                self._claims.own(row.name if row.kind == FORWARD else row.want[0].text if row.want else "")
+                name = row.name if row.kind == FORWARD else row.want[0].text if row.want else ""
+                self._claims.own(name)
                 wait_s = self._rng.uniform(0.0, TAKEOVER_SPREAD_S) if row.want else 0.0
                 self._shelf.reassert(row, wait_s, now, out, "partner-down")
 
@@ -160,7 +199,7 @@ class Planner:
         """Contact again after a time apart. `leases`: those that we granted meanwhile. The partner saw them end, and may have removed
         their names or be about to, so what the zone held is a maybe: they are said again. Done in slices by `due`."""
         for lease in leases:
-            name = claimed_name(lease)
+            name = self._given.name_of(lease)
             for target in self._targets if name else ():
                 self._meeting.append(row_key(target, FORWARD, name))
                 self._meeting.append(row_key(target, REVERSE, pointer_of(lease)))
@@ -175,6 +214,7 @@ class Planner:
         """Whether this server may send at all (safety.md 25). A message that is out is not called back; its answer is heard."""
         if paused != self._outbox.paused:
             self._outbox.paused = paused
+            self._outbox.cas = set() if paused else self._shelf.doubtful()
             out.notes.append(Note(reasons.FENCED if paused else reasons.UNFENCED, now.wall, subject=self._server))
 
     # --- messages -----------------------------------------------------------------------------------------------------

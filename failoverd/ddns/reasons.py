@@ -19,6 +19,16 @@ CONFLICT = declare(
     "stays without this name; it is tried again at its renewals and every hour.",
     limited=True,
 )
+NEWER = declare(
+    "ddns-newer-value",
+    "warning",
+    "The name shows an address that this server did not write, although it is the client's: the partner wrote it while this server was "
+    "cut off. It is left alone until the client renews here, or for an hour.",
+    limited=True,
+)
+GAVE_WAY = declare(
+    "ddns-suffixed", "info", "The name that a client asked for is another's, so it got one with a suffix.", limited=True
+)
 TAKEN = declare(
     "ddns-name-taken",
     "info",

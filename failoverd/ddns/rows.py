@@ -67,7 +67,9 @@ class Row:
     `gen`         counts changes of `want`; `done_gen`: the one that the zone shows
     `next_at`     when it is tried next; `dirty_since`: oldest change not yet in the zone, 0 for none
     `recheck_at`  a lost message of ours may be applied until its signature is too old: say it again then; 0 for no doubt
-    `ghosts`      the same for records that are no longer in `maybe`, because the name went to another client
+    `lodger`      DHCID of the client's DHCPv6 entry (or of a predecessor's, with an AAAA) that our address stands beside; "": our own
+    `wish`        the name that the client asked for, when this row is the one that it got instead (on-conflict = "suffix"); else ""
+    `ghosts`      the same as `recheck_at` for records that are no longer in `maybe`, because the name went to another client
     """
 
     target: str
@@ -90,6 +92,8 @@ class Row:
     last_rcode: str = ""
     last_error: str = ""
     server: str = ""
+    lodger: str = ""
+    wish: str = ""
 
     ghosts: tuple[Ghost, ...] = ()
 
@@ -102,9 +106,14 @@ class Row:
         """The store's key, and the planner's."""
         return row_key(self.target, self.kind, self.name)
 
+    @property
+    def seal(self) -> str:
+        """The DHCID that `want` is to stand under."""
+        return self.lodger or self.guard
+
     def drop(self) -> tuple[Value, ...]:
         """Values that are or may be in the zone and are not wanted."""
-        keep = {v.rr for v in self.want} if self.guard == self.held_guard or self.kind == REVERSE else set()
+        keep = {v.rr for v in self.want} if self.seal == self.held_guard or self.kind == REVERSE else set()
         seen: dict[tuple[str, str], Value] = {}
         for value in (*self.have, *self.maybe):
             if value.rr not in keep:

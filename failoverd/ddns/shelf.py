@@ -58,6 +58,7 @@ class Shelf:
         now: Now,
         out: Output,
         cause: str,
+        wish: str = "",
     ) -> Row | None:
         """Say what the zone should hold at a name; `values` empty: nothing of ours. The owner of a removal does not change."""
         row = self.rows.get(row_key(target, kind, name))
@@ -74,7 +75,9 @@ class Shelf:
             return row
         if changed:
             row.gen += 1
+            row.lodger = row.lodger if guard == row.guard else ""
             row.want, row.guard = values, guard
+        row.wish = wish if wish != name else ""
         self.own(row, owner)
         self.mark(row, now, out, cause)
         return row
@@ -106,7 +109,7 @@ class Shelf:
         if row.owner == PEER:
             self.rest(row, State.CLEAN, 0.0)
             self.later(row, now, None if row.want else PEER_LOOK_S)
-        elif row.want == row.have and not row.maybe and row.guard == row.held_guard:
+        elif row.want == row.have and not row.maybe and row.seal == row.held_guard:
             self.rest(row, State.CLEAN, 0.0)
             row.done_gen = row.gen
             self.later(row, now, None)
@@ -228,6 +231,13 @@ class Shelf:
         del self.rows[row.key]
         self.refused.pop(row.key, None)
         out.writes.append(Write(Kind.DDNS, row.key, None, Origin.DNS, cause))
+
+    def doubtful(self) -> set[bytes]:
+        """Forward rows that wait to replace what they put there: whether it is still there is to be seen first, after a separation."""
+        waits = (
+            row for row in self.rows.values() if row.kind == FORWARD and row.state is State.DIRTY and row.owner == ME and row.want
+        )
+        return {row.key for row in waits if row.drop() and row.held_guard == row.seal}
 
     def eligible(self, row: Row) -> bool:
         """A PTR points only to a name that has the address, or whose address is not ours to say."""

@@ -16,7 +16,8 @@ from failoverd.leases.lease import NEVER, NO_FORWARD, NO_REVERSE, BindingState, 
 
 class Claim(NamedTuple):
     """One live lease that wants a name. `mine`: this server, not the partner, spoke to the client last. `forward`: its address record
-    is ours to register. `pointer`: owner name of its PTR record, "" for none."""
+    is ours to register. `pointer`: owner name of its PTR record, "" for none. `hw`, `client_id`, `cased`: who it is, and what it calls
+    itself (a predecessor may have hashed that as it was written). `wish`: the name that it asked for."""
 
     address: int
     guard: str
@@ -24,6 +25,10 @@ class Claim(NamedTuple):
     mine: bool
     forward: bool = True
     pointer: str = ""
+    hw: bytes = b""
+    client_id: bytes = b""
+    cased: str = ""
+    wish: str = ""
 
 
 def claimed_name(lease: Lease | None) -> str:
@@ -67,22 +72,29 @@ class Claims:
         """All claims on a name, oldest first."""
         return tuple(self._by_name.get(name, {}).values())
 
-    def put(self, lease: Lease, plan: DnsPlan, mine: bool) -> bool:
-        """Enter or refresh the claim of a lease. False when nothing changed (the fast path of a renewal).
+    def put(self, lease: Lease, plan: DnsPlan, mine: bool, name: str = "") -> bool:
+        """Enter or refresh the claim of a lease on `name`, "": the one it asks for. False when nothing changed (the fast path of a
+        renewal).
 
         The TTL stays as it is until it would have to be halved: it follows the length of the lease, and a lease that MCLT cut
         short, or a renewal a second late, must not move the zone's serial.
         """
-        claims = self._by_name.setdefault(lease.fqdn, {})
-        owner, ttl = guard(lease.hw, lease.client_id, lease.fqdn), ttl_of(lease, plan)
+        name = name or lease.fqdn
+        claims = self._by_name.setdefault(name, {})
+        owner, ttl = guard(lease.hw, lease.client_id, name), ttl_of(lease, plan)
         before = claims.get(lease.address)
         if before is not None and before.guard == owner:
             ttl = ttl if ttl * 2 <= before.ttl else before.ttl
         elif before is not None:
             del claims[lease.address]  # another client: it stands at the end of the line
         claim = Claim(lease.address, owner, ttl, mine, not lease.dns & NO_FORWARD, pointer_of(lease))
+        claim = claim._replace(hw=lease.hw, client_id=lease.client_id, cased=lease.hostname, wish=lease.fqdn)
         claims[lease.address] = claim
         return claim != before
+
+    def enter(self, name: str, claim: Claim) -> None:
+        """A claim that was on another name."""
+        self._by_name.setdefault(name, {})[claim.address] = claim
 
     def drop(self, name: str, address: int) -> None:
         """A lease no longer wants the name."""
@@ -103,14 +115,17 @@ class Claims:
         for address, claim in claims.items():
             claims[address] = claim._replace(mine=True)
 
-    def select(self, name: str, holder: str) -> tuple[Claim | None, int]:
+    def select(self, name: str, holder: str, take: bool = False) -> tuple[Claim | None, int]:
         """The claim that gets the name, and how many claims of other clients go without. Claims that want only a PTR have no part in it.
 
-        `holder`: the DHCID that has the name now, "" for none; it keeps the name as long as it has a claim.
+        `holder`: the DHCID that has the name now, "" for none; it keeps the name as long as it has a claim. `take`:
+        the client that asked last gets it instead.
         """
         claims = [claim for claim in self._by_name.get(name, {}).values() if claim.forward]
         if not claims:
             return None, 0
+        if take:
+            return claims[-1], sum(claim.guard != claims[-1].guard for claim in claims)
         first: Claim | None = None
         chosen: Claim | None = None
         for claim in claims:

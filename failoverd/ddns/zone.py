@@ -20,7 +20,11 @@ class Zone:
 @dataclass(slots=True, frozen=True)
 class DnsPlan:
     """All zones, and the rules for records. TTL = ttl_s, or when that is 0 ttl_percent of the lease (0: a third, RFC 4702 5)
-    bounded by min and max."""
+    bounded by min and max.
+
+    `on_conflict`: keep (the client stays without a name), suffix (it gets another one), take (the client that asked last gets it).
+    `migrate_guards`: what a predecessor registered for a client is taken over. `accept_family`: an address of ours may stand beside
+    the entry that a DHCPv6 server has for a client."""
 
     zones: tuple[Zone, ...]
     ttl_s: int = 0
@@ -28,6 +32,9 @@ class DnsPlan:
     ttl_min_s: int = 600
     ttl_max_s: int = 3600
     conflict_mode: str = "check-with-dhcid"
+    on_conflict: str = "keep"
+    migrate_guards: bool = True
+    accept_family: bool = False
 
     def zone_for(self, name: str, target: str) -> Zone | None:
         """The zone of `target` with the longest suffix match on whole labels."""

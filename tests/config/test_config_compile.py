@@ -207,6 +207,10 @@ def test_dns_plan(pair: Config) -> None:
     assert zone is not None
     assert (zone.target, zone.primaries, zone.key_file) == ("main", (("10.10.0.53", 53),), "/etc/failoverd/ddns.key")
     assert (plan.ttl_s, plan.ttl_min_s, plan.ttl_max_s, plan.conflict_mode) == (0, 600, 3600, "check-with-dhcid")
+    assert (plan.on_conflict, plan.migrate_guards, plan.accept_family) == ("keep", True, False)
+    rules = {"on_conflict": "suffix", "migrate_guards": "never", "foreign_family_guard": "accept"}
+    plan = dns_plan(pair.model_copy(update={"ddns": pair.ddns.model_copy(update=rules)}))
+    assert (plan.on_conflict, plan.migrate_guards, plan.accept_family) == ("suffix", False, True)
 
 
 def test_which_server_this_is(pair: Config, tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ ERRORS: list[tuple[str, str, str, str, str]] = [
     ("routers =", '"255" = { hex = "00" }, routers =', '"255"', "subnet[0].options.255", "there is no option 255; numbers go from 1 to 254"),
     ("routers =", '"256" = { hex = "00" }, routers =', '"256"', "subnet[0].options.256", "there is no option 256; numbers go from 1 to 254"),
     ("routers =", '"3" = { hex = "0a000001" }, routers =', '"3"', "subnet[0].options.routers", "is option 3, which 3 sets already; keep one of them"),
+    ('ttl-min = "10m"', 'on-conflict = "take"', "on-conflict", "ddns.on-conflict", 'no name is taken with conflict-mode = "check-with-dhcid"; write "keep" or "suffix", or another conflict-mode'),
     ('ttl-min = "10m"', 'ttl-min = "2h"', "ttl-min", "ddns.ttl-min", "2h is more than ttl-max; write at most 1h"),
     ('name = "10.in-addr.arpa."', 'name = "X.test"', "X.test", "ddns.zone[1].name", "x.test. of target main is there already; remove it, or give it another target"),
     ('key-file = "/etc/key"', "", "[[ddns.zone]]", "ddns.zone[0].key-file", "is missing; add it: file with the TSIG key, as tsig-keygen writes it"),
