@@ -67,7 +67,7 @@ class Node(House):
             LinkBytes: lambda i, n: self.endpoints[i.relationship].link_bytes(i.link, i.data, n),
             LinkDown: self._link_down,
             ConnectFailed: lambda i, n: self.endpoints[i.relationship].connect_failed(i.reason, n),
-            DnsAnswer: lambda i, n: self.planner.answered(i, n, self.out),
+            DnsAnswer: self._dns_answer,
             ZoneHosts: lambda i, n: self.names.protect(i.zone, i.hosts),
             Command: self._command,
             ClockState: self._clock,
@@ -77,8 +77,9 @@ class Node(House):
 
     def boot(self, now: Now) -> Output:
         """The first step: fences are set, the partner is dialled, a survivor takes up its partner's names again."""
-        if any(endpoint.record.state is ServerState.PARTNER_DOWN for endpoint in self.endpoints.values()):
-            self.planner.take_over(now, self.out)
+        for name, endpoint in self.endpoints.items():
+            if endpoint.record.state is ServerState.PARTNER_DOWN:
+                self.take_names_over(name, now)
         return self.step((), now)
 
     # --- one step ---------------------------------------------------------------------------------------------------------
@@ -100,6 +101,7 @@ class Node(House):
             endpoint.tick(now, commit_age_s)
         self.left_free.clear()
         self.planner.fence(any(self._fenced(e) for e in self.endpoints.values()), now, self.out)
+        self.inheritance.due(now, self.out)
         self.planner.due(now, self.out)
         self.table.sweep_offers(now.mono)
         out, self.out = self.out, Output()
@@ -113,7 +115,7 @@ class Node(House):
     def deadline(self, now: Now) -> float:
         """The mono time of the next wanted step."""
         times = [endpoint.deadline(now) for endpoint in self.endpoints.values()]
-        times.append(self.planner.deadline(now))
+        times += [self.planner.deadline(now), self.inheritance.deadline()]
         due = self.table.next_due()
         if due is not None:
             times.append(now.mono + max(due - now.wall, 0.0))
@@ -163,6 +165,10 @@ class Node(House):
         state = self.table.pool_of(address)
         scope = self.names.scope(address, subnet.name, state.pool.name if state is not None else "")
         return self.names.name(scope, address, client, asked)
+
+    def _dns_answer(self, answer: DnsAnswer, now: Now) -> None:
+        if not self.inheritance.answered(answer, now, self.out):
+            self.planner.answered(answer, now, self.out)
 
     def _addresses(self, each: InterfaceAddresses, now: Now) -> None:
         self.interfaces[each.interface] = each.addresses

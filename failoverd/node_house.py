@@ -9,6 +9,7 @@ from random import Random
 
 from failoverd import compile
 from failoverd.config import Config
+from failoverd.ddns.inherit import Inheritance
 from failoverd.ddns.plan import Planner
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.hashing import is_ours, key
@@ -35,6 +36,7 @@ class House:
         self.scopes = compile.scopes(config, server)
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
+        self.inheritance = Inheritance(compile.dns_plan(config), self.planner)
         self.low_disk = False
         self.left_free: set[str] = set()
         self.interfaces: dict[str, tuple[tuple[int, int], ...]] = {}
@@ -85,6 +87,9 @@ class House:
         spoken = spoken or (new.fqdn, new.dns, new.rev) != (old.fqdn, old.dns, old.rev)
         if spoken and (new.fqdn or old.fqdn):
             self.planner.lease_changed(old, new, origin, now, self.out)
+        ended = old.state is BindingState.ACTIVE and new.state is not BindingState.ACTIVE
+        if ended and not old.fqdn and endpoint is not None and endpoint.record.state is ServerState.PARTNER_DOWN:
+            self.inheritance.look(old)
         return new
 
     def _name_of(self, new: Lease) -> None:
@@ -149,9 +154,20 @@ class House:
             if state is not None and state.pool.relationship == relationship:
                 self.table.set_due(lease.address, mclt.due(lease, rights))
         if new is ServerState.PARTNER_DOWN:
-            self.planner.take_over(now, self.out)
+            self.take_names_over(relationship, now)
         elif new is ServerState.NORMAL:
             self.planner.met(self._granted_apart(relationship, old, rights), now, self.out)
+
+    def take_names_over(self, relationship: str, now: Now) -> None:
+        """Partner-down was entered, or is the state at boot: what the partner registered is ours, also what ended before this word."""
+        self.planner.take_over(now, self.out)
+        for lease in self.table.rows():
+            if (
+                lease.state is not BindingState.ACTIVE
+                and not lease.fqdn
+                and self.endpoint_at(lease.address) is self.endpoints[relationship]
+            ):
+                self.inheritance.look(lease)
 
     def _granted_apart(self, relationship: str, old: ServerState, rights: Rights) -> list[Lease]:
         """The live leases that we granted since the last proven contact before this link; all of them when we come from anything but a
