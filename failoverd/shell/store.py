@@ -35,6 +35,7 @@ from failoverd.shell.disk import (
     sync_directory,
     write_marker,
 )
+from failoverd.shell.journal import Past as Past
 
 # Every limit of the store.
 ONE_STATEMENT_ROWS = 512  # a larger commit takes several statements inside BEGIN and COMMIT
@@ -166,8 +167,8 @@ class Store:
 
     async def load(self) -> Stored:
         """Everything that is stored. Stored.meta has besides the node's own: uuid, generation, boot, created ("1": there was no
-        database), rollback ("1" and rollback_detail: this database is older than what it had reached), restored ("1": it is a
-        backup put back). rollback and restored stay until a META write deletes them. Writes the first marker of this run."""
+        database), rollback ("1" and rollback_detail: this database is older than what it had reached), restored ("1", with
+        rollback: it is a backup put back). rollback and restored stay until a META write deletes them. Writes the first marker of this run."""
         tail = fold.tails(await self._fetch(fold.TAIL))
         stored = Stored()
         stored.leases = await self._overlaid(Kind.LEASE, tail)
@@ -198,7 +199,7 @@ class Store:
         marker, self._marker_count = await asyncio.to_thread(read_marker, self.path)
         found: list[tuple[str, str]] = []
         if copied_wall is not None:
-            found.append(("restored", f"a backup made at {copied_wall:.0f}"))
+            found += [(name, f"a backup made at {copied_wall:.0f} was put back") for name in ("restored", "rollback")]
         elif marker is None and self.generation > 0:
             found.append(("rollback", "there is no marker beside the database"))
         if marker is not None and marker.uuid != self.uuid:
@@ -323,12 +324,12 @@ class Store:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    async def history(self, kind: Kind, key: bytes, limit: int) -> list[journal.Past]:
+    async def history(self, kind: Kind, key: bytes, limit: int) -> list[Past]:
         """The newest `limit` journal records of one key, newest first; as far back as history is kept.
 
         The journal has no index (an append must not touch other pages), so it is searched in slices, commits in between."""
         self._refuse_if_broken()
-        found: list[journal.Past] = []
+        found: list[Past] = []
         high = self.generation
         while len(found) < limit and high >= self._oldest:
             low = high - HISTORY_SLICE_ROWS
@@ -337,7 +338,7 @@ class Store:
             high = low
         return found
 
-    async def events(self, limit: int) -> list[journal.Past]:
+    async def events(self, limit: int) -> list[Past]:
         """The newest `limit` events, newest first, folded or not."""
         return [journal.past(row) for row in await self._fetch(journal.EVENTS, (limit,))]
 

@@ -169,11 +169,11 @@ async def test_a_backup_under_load_is_one_moment_and_knows_that_it_is_a_copy(
         pass
     await store.close()
     copy, held = await opened(tmp_path / "copy.db")
-    assert held.meta["restored"] == "1"
+    assert (held.meta["restored"], held.meta["rollback"]) == ("1", "1")
     assert held.meta["uuid"] == stored.meta["uuid"]
     got = contents(held)
-    del got[3]["restored"], got[3]["rollback_detail"]
-    generation = int(held.meta["generation"]) - 1  # the row that says "restored"
+    del got[3]["restored"], got[3]["rollback"], got[3]["rollback_detail"]
+    generation = int(held.meta["generation"]) - 2  # the rows that say "restored" and "rollback"
     assert len(writes) >= generation > 100
     assert got == replay(writes[:generation])
     while await copy.fold():
