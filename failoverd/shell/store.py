@@ -35,7 +35,9 @@ from failoverd.shell.disk import (
     sync_directory,
     write_marker,
 )
-from failoverd.shell.journal import Past as Past
+from failoverd.shell.journal import Past
+
+__all__ = ["Past", "Store", "StoreBroken", "StoreError"]
 
 # Every limit of the store.
 ONE_STATEMENT_ROWS = 512  # a larger commit takes several statements inside BEGIN and COMMIT
@@ -166,9 +168,11 @@ class Store:
         self.uuid, self._folded, _, self.generation, _, self._oldest = (await self._fetch(fold.NEWEST))[0]
 
     async def load(self) -> Stored:
-        """Everything that is stored. Stored.meta has besides the node's own: uuid, generation, boot, created ("1": there was no
-        database), rollback ("1" and rollback_detail: this database is older than what it had reached), restored ("1", with
-        rollback: it is a backup put back). rollback and restored stay until a META write deletes them. Writes the first marker of this run."""
+        """Everything that is stored. Writes the first marker of this run. Stored.meta has besides the node's own:
+
+        uuid, generation, boot; created ("1": there was no database); rollback ("1", why in rollback_detail: this database is
+        older than what was reached here); restored ("1", with rollback: it is a backup put back). rollback and restored stay
+        until a META write deletes them."""
         tail = fold.tails(await self._fetch(fold.TAIL))
         stored = Stored()
         stored.leases = await self._overlaid(Kind.LEASE, tail)
