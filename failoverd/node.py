@@ -55,7 +55,7 @@ class Node(House):
     def __init__(self, config: Config, server: str, stored: Stored, now: Now, rng: Random) -> None:
         """From the configuration and what the store held; `boot` must be called once before the first step."""
         super().__init__(config, server, stored, now, rng)
-        self.names = Names(name_plan(config))
+        self.names = Names(name_plan(config), self.planner.name_for)
         self.stopping = False
         self.clock_synchronised = True
         self.decisions: deque[Note] = deque(maxlen=DECISIONS)

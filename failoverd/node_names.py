@@ -5,7 +5,7 @@ Pure, and the same for an OFFER and for the ACK that follows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from failoverd.compile_names import NOBODY, NamePlan, NameScope
 from failoverd.ddns.names import NameDecision, Sent, decide_name, mapped_name
@@ -24,10 +24,12 @@ UNUSED = declare(
 
 
 class Names:
-    """The names of one site's clients."""
+    """The names of one site's clients. `given`: what a client (as Lease.client) that asks for a name is called, when another one has
+    that; the lease keeps what was asked for. A client that loses its name hears so at its next renewal: nothing here waits for DNS."""
 
-    def __init__(self, plan: NamePlan) -> None:
+    def __init__(self, plan: NamePlan, given: Callable[[str, bytes], str] = lambda wish, client: wish) -> None:
         self._plan = plan
+        self._given = given
         self._held = plan.zones
         self._hosts: dict[str, frozenset[str]] = {}
 
@@ -55,28 +57,29 @@ class Names:
             decision = decide_name(sent, address, rules, self._held)
             if want is Wish.SELF and not decision.own:
                 want = Wish.UNNAMED  # the name is not the client's own, so it cannot know what to register
-            if policy.reply:
-                option = self._option(asked, want, policy.scope, decision)
         verdict = VERDICTS[want, policy.scope]
         forward = verdict.forward and decision.forward
+        final = self._given(decision.fqdn, client.key) if forward else decision.fqdn
         reverse = verdict.reverse
+        if asked is not None and policy.reply:
+            option = self._option(asked, want, policy.scope, decision, final)
         if not decision.fqdn or not (forward or reverse):
             return Named(option=option, unusable=decision.why)
         dns = (0 if forward else NO_FORWARD) | (0 if reverse else NO_REVERSE)
         rev = mapped_name(address, self._plan.maps) if reverse and self._plan.maps else ""
-        return Named(decision.fqdn, dns, rev, _told(client, decision), option, decision.why)
+        return Named(decision.fqdn, dns, rev, _told(client, final) if decision.forward else "", option, decision.why)
 
     @staticmethod
-    def _option(asked: Asked, want: Wish, scope: Scope, decision: NameDecision) -> bytes:
+    def _option(asked: Asked, want: Wish, scope: Scope, decision: NameDecision, final: str) -> bytes:
         """Option 81 of the reply. A client without a forward name is told that there are no updates, under the name that it sent."""
         if not decision.fqdn or not decision.forward:
             return write(VERDICTS[want, Scope.OFF], asked, "")
-        return write(VERDICTS[want, scope], asked, "" if want is Wish.WHITE_LIE else decision.fqdn)
+        return write(VERDICTS[want, scope], asked, "" if want is Wish.WHITE_LIE else final)
 
 
-def _told(client: Client, decision: NameDecision) -> str:
+def _told(client: Client, name: str) -> str:
     """The first label of its name, for a client that sent another one in option 12."""
-    if not client.hostname or not decision.forward:
+    if not client.hostname:
         return ""
-    label = decision.fqdn.partition(".")[0]
+    label = name.partition(".")[0]
     return label if client.hostname.partition(".")[0].lower() != label else ""

@@ -34,6 +34,10 @@ class GivenNames:
         name = claimed_name(lease)
         return self._given.get((name, lease.client), name) if lease is not None and self._given else name
 
+    def instead(self, wish: str, client: bytes) -> str:
+        """The name that a client has or gets when it asks for `wish`. `client`: as Lease.client."""
+        return self._given.get((wish, client), wish) if self._given else wish
+
     def forget(self, old: Lease, claims: Claims, name: str) -> None:
         """A lease no longer wants `name`; with the client's last one it is free to ask for its wish again."""
         if not any(c.wish == old.fqdn and client_of(c) == old.client for c in claims.of(name)):

@@ -240,6 +240,10 @@ class Planner:
         bulk = FOREVER if self._outbox.paused else self.repairs.deadline()
         return min(bulk, self._outbox.deadline(now))
 
+    def name_for(self, wish: str, client: bytes) -> str:
+        """What a client that asks for `wish` is called now: that, or what it was given instead (on-conflict = "suffix")."""
+        return self._given.instead(wish, client)
+
     # --- what it says about itself ------------------------------------------------------------------------------------
 
     @property

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from failoverd.dhcp.fqdn import E, N, O, S
+from failoverd.compile_names import NamePlan, NameScope
+from failoverd.ddns.names import Replace, Rules
+from failoverd.dhcp.client import client_of
+from failoverd.dhcp.fqdn import E, N, O, Policy, S, Scope, read
 from failoverd.dhcp.message import Packet
 from failoverd.leases.lease import NO_FORWARD, NO_REVERSE
+from failoverd.node_names import Names
 from failoverd.ports import DnsAnswer, DnsUpdate, ZoneHosts
 from tests.pair.duo import ADDRESS, Duo, normal
 
@@ -218,3 +224,62 @@ def test_no_dns_work_from_an_offer_or_an_inform() -> None:
     assert inform is not None
     assert 81 not in inform.options
     assert duo.updates == {"p": [], "s": []}
+
+
+def test_a_client_that_got_another_name_hears_it_at_its_renewal_and_keeps_it() -> None:
+    duo = pair(edits=(("[[ddns.zone]]\n" + REVERSE[len("[[ddns.zone]]\n") :], '[ddns]\non-conflict = "suffix"\n' + REVERSE),))
+    told(duo, 1, hostname=b"pc")
+    _, _, address = told(duo, 2, b"\x04\0\0\x02pc", b"pc")
+    assert f"add pc-2.dyn.example.test. A 10.0.0.{address & 255}" in master(duo)
+    for at in ("p", "p"):
+        reply = duo.say(at, duo.packet(3, 2, ciaddr=address, o81=b"\x04\0\0\x02pc", o12=b"pc"), ADDRESS[at])
+        assert reply is not None
+        assert (reply.options[81], reply.options[12]) == (b"\x07\xff\xff\x04pc-2" + WIRE[3:], b"pc-2")
+        assert not [line for line in master(duo) if "pc-3" in line]
+    assert duo.lease("p", address).fqdn == "pc.dyn.example.test."
+
+
+POLICIES = [
+    Policy(scope, ocu, onu, updates, reply)
+    for scope in Scope
+    for ocu in (False, True)
+    for onu in (False, True)
+    for updates in ("allow", "deny", "ignore")
+    for reply in (False, True)
+]
+
+
+@given(
+    st.sampled_from(POLICIES),
+    st.sampled_from(["", "dyn.example.test."]),
+    st.sampled_from(Replace),
+    st.booleans(),
+    st.one_of(st.none(), st.binary(max_size=40), st.builds(lambda flags: bytes((flags, 0, 0)) + WIRE, st.integers(0, 15))),
+    st.text(max_size=12),
+)
+def test_whatever_a_client_sends_reply_and_work_agree(
+    policy: Policy, domain: str, mode: Replace, nameless: bool, sent: bytes | None, hostname: str
+) -> None:
+    scope = NameScope(policy, Rules(domain, replace=mode, reverse_for_nameless=nameless))
+    options = {53: b"\x03", 12: hostname.encode()} | ({81: sent} if sent is not None else {})
+    client = client_of(Packet(1, 1, 6, 0, 1, 0, 0, 0, 0, 0, 0, b"\x02\0\0\0\0\x01", options=options))
+    asked = read(sent) if sent is not None else None
+    named = Names(NamePlan()).name(scope, 0x0A000064, client, asked)
+    forward = bool(named.fqdn) and not named.dns & NO_FORWARD
+    reverse = bool(named.fqdn) and not named.dns & NO_REVERSE
+    assert not (forward and policy.scope is Scope.OFF)
+    assert not (reverse and policy.scope is not Scope.BOTH)
+    assert bool(named.option) == (asked is not None and policy.reply)
+    assert forward or reverse or not named.fqdn
+    if named.option:
+        assert asked is not None
+        flags = named.option[0]
+        answer = read(named.option)
+        assert answer is not None
+        assert answer.wire == asked.wire
+        assert not (flags & S and flags & N)
+        assert not flags & S or forward
+        assert not flags & N or not forward
+        assert bool(flags & O) == (bool(flags & S) != asked.server), "RFC 4702 2.1"
+        if flags & S:
+            assert ".".join(answer.labels) + "." == named.fqdn
