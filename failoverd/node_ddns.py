@@ -17,7 +17,7 @@ from failoverd.ddns.dhcid import guard
 from failoverd.ddns.names import dotted, reverse_name
 from failoverd.ddns.repair import TROUBLED, Hold, Job
 from failoverd.ddns.rows import FORWARD, ME, REVERSE, Row, State, row_key
-from failoverd.ddns.wants import wanted_name
+from failoverd.ddns.wants import pointer_of, wanted_name
 from failoverd.failover.message import ServerState
 from failoverd.ports import Command, Kind, Now, Origin, Write
 
@@ -43,11 +43,16 @@ def absolute(text: str) -> str:
 
 def _named(node: Node, text: str) -> list[Row]:
     """The rows of a name or of an IPv4 address, those of the other direction with them."""
+    return node.planner.repairs.rows_of(_owner_name(node, text))
+
+
+def _owner_name(node: Node, text: str) -> str:
+    """The owner name that an operator means: an address stands for its PTR, wherever that is (RFC 2317)."""
     try:
-        name = reverse_name(int(ipaddress.IPv4Address(text)))
+        address = int(ipaddress.IPv4Address(text))
     except ValueError:
-        name = absolute(text)
-    return node.planner.repairs.rows_of(name)
+        return absolute(text)
+    return pointer_of(node.table.get(address)) or reverse_name(address)
 
 
 def row_view(node: Node, row: Row) -> dict[str, object]:
@@ -101,7 +106,8 @@ def _rows(node: Node, command: Command, now: Now) -> Answer:
 
 def _show(node: Node, command: Command, now: Now) -> Answer:
     """Everything about one name or address: rows, and the leases that want it."""
-    text = command.args.get("name", "")
+    args = command.args
+    text = args.get("name", "")
     rows = _named(node, text)
     names = {absolute(text), *(row.name for row in rows)}
     addresses = {address for name in names if (address := reverse_address(name)) is not None}
@@ -111,9 +117,9 @@ def _show(node: Node, command: Command, now: Now) -> Answer:
         if name and (name in names or lease.address in addresses or dotted(lease.address) == text):
             dhcid = guard(lease.hw, lease.client_id, name)
             leases.append({"address": dotted(lease.address), "name": name, "hw": lease.hw.hex(":"), "dhcid": dhcid})
-    if not rows and not leases:
+    if not rows and not leases and not args.get("anyway"):
         return "unknown", None, f"nothing is wanted or known at {text}", False
-    return "ok", {"name": text, "rows": [row_view(node, row) for row in rows], "leases": leases}, "", False
+    return "ok", {"name": _owner_name(node, text), "rows": [row_view(node, row) for row in rows], "leases": leases}, "", False
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------------

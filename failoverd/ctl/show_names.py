@@ -132,7 +132,7 @@ def script(answer: Audit) -> Iterator[str]:
     """The repairs for nsupdate, each with why."""
     zones = sorted((zone["zone"] for zone in answer["zones"]), key=len, reverse=True)
     for each in answer["findings"]:
-        if each["repair"]:
+        if each["script"]:
             yield f"; {each['name']} ({each['target']}): {each['class']} {each['detail']}".rstrip()
             yield "zone " + next((zone for zone in zones if each["name"] == zone or each["name"].endswith("." + zone)), ".")
             yield from each["script"]

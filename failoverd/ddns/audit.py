@@ -91,8 +91,11 @@ class Clients:
         self.wishes: dict[str, Lease] = {}
         self._by_address: dict[int, Lease] = {}
         self._by_label: dict[str, list[Lease]] = {}
+        self._by_pointer: dict[str, Lease] = {}
         for lease in leases:
             self._by_address[lease.address] = lease
+            if lease.rev:
+                self._by_pointer[lease.rev] = lease
             if wanted_name(lease):
                 self.wishes[lease.fqdn] = lease
             labels = {lease.fqdn.split(".", 1)[0], sanitise(lease.hostname).text} - {""}
@@ -102,6 +105,11 @@ class Clients:
     def at(self, address: int) -> Lease | None:
         """The lease of an address."""
         return self._by_address.get(address)
+
+    def address_of(self, name: str) -> int | None:
+        """The address whose PTR stands at a reverse name, also at one that a parent zone's CNAMEs lead to (RFC 2317)."""
+        mapped = self._by_pointer.get(name)
+        return mapped.address if mapped is not None else reverse_address(name)
 
     def owner(self, name: str, records: Records) -> tuple[Lease, Guard] | None:
         """The client that what stands at a name was registered for, with the guard that proves it; a live lease before an ended one.
@@ -237,7 +245,7 @@ def _unwanted(name: str, records: Records, clients: Clients, now: float) -> _Ver
 def _reverse(name: str, records: Records, row: Row | None, clients: Clients, now: float) -> _Verdict:
     """A reverse name."""
     pointers = [text.lower() for rtype, text in records if rtype == "PTR"]
-    address = reverse_address(name)
+    address = clients.address_of(name)
     if row is not None and row.want:
         wish = row.want[0].text
         if any(rtype == "CNAME" for rtype, _ in records):
@@ -363,7 +371,7 @@ def nsupdate(finding: Finding, row: Row | None) -> list[str]:
         lines += [f"update delete {name} {rtype} {text}" for rtype, text in finding.remove]
         lines += [f"update delete {name} DHCID {finding.guard}"] if finding.kind == FORWARD else []
         return [*lines, "send"]
-    if finding.repair is Repair.NONE or row is None:
+    if row is None or finding.repair is Repair.NONE:
         return []
     return ensure(row, there=bool(finding.records), old=finding)
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from failoverd.ddns import reasons
 from failoverd.ddns.audit import Finding, Repair, fingerprint
-from failoverd.ddns.names import reverse_of
 from failoverd.ddns.pace import Lane
 from failoverd.ddns.rows import FORWARD, ME, Row, State, Value, row_key
 from failoverd.ddns.shelf import Shelf
@@ -127,7 +126,9 @@ class Repairs:
         if row is None:
             self._want(finding.name, job.address, now, out)
             return job.key in self._shelf.rows
-        if finding.repair is Repair.MIGRATE and not finding.guard.startswith('"'):
+        if finding.repair is Repair.MIGRATE and not self._plan.migrate_guards:
+            if finding.guard.startswith('"'):  # a TXT stands in no row's way, and only the migration in one message replaces it
+                return False
             self.displace(row, finding.guard, finding.records, now, out, job.cause)
         else:
             self._shelf.reassert(row, 0.0, now, out, job.cause)
@@ -163,7 +164,7 @@ class Repairs:
                     continue
                 found[row.key] = row
                 for value in row.want or row.have or row.maybe:
-                    other = ("rev", reverse_of(value.rtype, value.text)) if kind == FORWARD else (FORWARD, value.text)
+                    other = ("rev", self._shelf.pointer_of(value)) if kind == FORWARD else (FORWARD, value.text)
                     if (row2 := self._shelf.rows.get(row_key(target, *other))) is not None:
                         found[row2.key] = row2
         return list(found.values())

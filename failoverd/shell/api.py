@@ -37,9 +37,9 @@ from failoverd.shell.api_requests import (
     query_of,
 )
 from failoverd.shell.api_watch import Nobody, Watched, name_asked, with_lags
+from failoverd.shell.journal import Past
 from failoverd.shell.listen import CONNECTIONS_MAX, Listener, RunningApi, listen_metrics, listen_unix
 from failoverd.shell.loop import Counts
-from failoverd.shell.store import Past
 
 COMMAND_S = 30.0  # a verb that the node has not answered by then is reported as timed out; it is not taken back
 COMMANDS_MAX = 32  # verbs before the node at a time

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
-from failoverd.ddns.names import reverse_name
 from failoverd.ddns.rows import row_key
 from failoverd.ddns.zone import DnsPlan
 from failoverd.node_ddns import absolute
@@ -20,7 +19,7 @@ from failoverd.shell.dns_acts import Asks, DnsActs, data
 
 if TYPE_CHECKING:
     from failoverd.shell.api import Api
-    from failoverd.shell.store import Past
+    from failoverd.shell.journal import Past
 
 ENTRIES_PAGE = 200
 HISTORY_MAX = 200
@@ -102,11 +101,8 @@ class DdnsApi:
 
     async def history(self, request: web.Request) -> web.Response:
         """GET /v1/ddns/names/{name}/history: the journal of its rows, as far back as it is kept."""
-        text = request.match_info["name"]
-        name = absolute(text)
-        octets = text.split(".")
-        if len(octets) == 4 and all(each.isascii() and each.isdigit() and int(each) < 256 for each in octets):
-            name = reverse_name(int.from_bytes(bytes(map(int, octets)), "big"))
+        shown = (await self._api.ask("ddns-show", {"name": request.match_info["name"], "anyway": "1"})).body
+        name = str(cast("dict[str, object]", shown)["name"])
         entries: list[dict[str, object]] = []
         for target in sorted({zone.target for zone in self._tools.plan.zones}):
             for kind in ("fwd", "rev"):

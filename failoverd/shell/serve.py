@@ -30,13 +30,14 @@ from failoverd.shell.dns import DnsClient
 from failoverd.shell.dns_watch import DnsWatch
 from failoverd.shell.ending import BUG, EXIT_BUG, EXIT_PERMISSION, EXIT_STORE_OPEN, EXIT_UNAVAILABLE, end_now
 from failoverd.shell.interfaces import Interfaces
+from failoverd.shell.journal import Past
 from failoverd.shell.listen import RunningApi
 from failoverd.shell.logs import NoteBook, Writer, take_over
 from failoverd.shell.loop import Loop
 from failoverd.shell.notify import notify, watchdog_s
 from failoverd.shell.options import Options
 from failoverd.shell.partner import Partners
-from failoverd.shell.store import Past, Store
+from failoverd.shell.store import Store
 from failoverd.shell.zone_hosts import ZoneHosts
 
 KEY = declare(

@@ -17,9 +17,9 @@ from typing import Any
 from failoverd.notes import CATALOGUE
 from failoverd.ports import Kind, Origin, Reply
 from failoverd.shell.api import start_api
+from failoverd.shell.journal import Past
 from failoverd.shell.listen import RunningApi
 from failoverd.shell.loop import Counts
-from failoverd.shell.store import Past
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 WALL = 1795321513.25  # 2026-11-22T04:25:13Z

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from failoverd.config import load
+from failoverd.failover.message import ServerState
+from failoverd.node import Node
+from failoverd.ports import Now, Stored
 from failoverd.shell import api_ddns_models
 from failoverd.shell.api_models import ANSWERS, REQUESTS, Failure
+from tests.api.fake_daemon import WALL
+from tests.api.test_api_node import SAMPLE, NodeLoop
 from tests.ddns.rig import lease
 from tests.ddns.site import Site
 
@@ -179,3 +186,33 @@ async def test_a_server_in_doubt_sends_nothing_for_an_operator_either(site: Site
     for path in ("test", "statics/add"):
         status, answer = await ask(site, "POST", f"/v1/ddns/{path}", BODIES[path])
         assert (status, "in doubt" in answer["error"]["message"]) == (409, True)
+
+
+def pair(server: str, state: ServerState | None) -> NodeLoop:
+    """A server of the sample pair in a state of its relationship."""
+    node = Node(load(str(SAMPLE)), server, Stored(), Now(WALL, 0.0), random.Random(1))
+    node.boot(Now(WALL, 0.0))
+    if state is not None:
+        for endpoint in node.endpoints.values():
+            endpoint.record.state = state
+    return NodeLoop(node)
+
+
+@pytest.mark.parametrize(
+    ("server", "state", "code", "why"),
+    [
+        ("dhcp1", None, "refused", "repairs need normal, or partner-down"),
+        ("dhcp1", ServerState.COMMUNICATIONS_INTERRUPTED, "refused", "repairs need normal, or partner-down"),
+        ("dhcp1", ServerState.POTENTIAL_CONFLICT, "refused", "repairs need normal, or partner-down"),
+        ("dhcp1", ServerState.NORMAL, "ok", ""),
+        ("dhcp2", ServerState.NORMAL, "refused", "repair on the primary"),
+        ("dhcp2", ServerState.PARTNER_DOWN, "ok", ""),
+    ],
+)
+async def test_only_one_server_of_a_pair_repairs(server: str, state: ServerState | None, code: str, why: str) -> None:
+    loop = pair(server, state)
+    loop.node._fenced = lambda endpoint: False  # type: ignore[method-assign,misc]
+    await loop.command("status", {}, "", "")
+    reply = await loop.command("ddns-repair", {"findings": "[]", "first": "1"}, "alice", "ticket 7")
+    assert reply.code == code
+    assert why in reply.message

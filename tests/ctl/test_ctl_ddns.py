@@ -11,7 +11,7 @@ import pytest
 from failoverd.ctl import client, show_names, table
 from failoverd.ports import Kind, Origin, Reply
 from failoverd.shell.api_ddns_models import Audit, Row, ZoneTest
-from failoverd.shell.store import Past
+from failoverd.shell.journal import Past
 from tests.api.fake_daemon import ME, WALL
 from tests.ctl.conftest import Shell
 from tests.ctl.test_ctl_output import check

@@ -22,9 +22,9 @@ from failoverd.ports import Command, DnsAnswer, DnsQuery, DnsUpdate, Kind, Now, 
 from failoverd.shell.api import start_api
 from failoverd.shell.api_ddns import DnsTools
 from failoverd.shell.dns import DnsClient
+from failoverd.shell.journal import Past
 from failoverd.shell.listen import RunningApi
 from failoverd.shell.loop import Counts
-from failoverd.shell.store import Past
 from tests.api.fake_daemon import ME, Config
 from tests.ddns.live import QUICK, write_key
 from tests.ddns.rig import lease

@@ -147,6 +147,14 @@ def test_reverse_names(
     assert (found.klass, found.repair) == (klass, repair)
 
 
+def test_a_ptr_that_stands_where_a_map_leads() -> None:  # RFC 2317
+    name = "10.0-63.2.0.192.in-addr.arpa."
+    ended = GONE.evolve(rev=name, state=BindingState.EXPIRED)
+    found = look((("PTR", H1),), None, ended, name=name, kind=REVERSE)
+    assert (found.klass, found.repair) == (Class.STALE, Repair.REMOVE)
+    assert look((("PTR", H1),), None, GONE, name=name, kind=REVERSE).klass is Class.FOREIGN
+
+
 def test_a_whole_zone_has_each_name_once() -> None:
     content: dict[str, Records] = {"example.test.": (("NS", "ns1."),), H1: (A10, ("DHCID", MINE)), "www.example.test.": (A20,)}
     rows = {H1: forward(), "h2.example.test.": forward(name="h2.example.test.")}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from failoverd.ddns.dhcid import guard
+from failoverd.ddns.guards import guard_candidates
 from tests.ddns.live import FORWARD, POLICY, REVERSE, REVERSE_POLICY
 from tests.ddns.named import Named
 from tests.ddns.rig import lease
@@ -275,3 +276,32 @@ async def test_export_fills_another_server(site: Site, named: Named, tmp_path: P
         assert records(other) == records(named)
     finally:
         other.stop()
+
+
+async def test_names_of_a_dhcpd_before_us(tmp_path: Path) -> None:
+    one, other, h11 = lease(10, 1, hostname="H1"), lease(11, 11, "h11.example.test."), "h11.example.test."
+    cased = next(each.text for each in guard_candidates(one.hw, b"", H1, cased="H1") if each.how == "as-cased")
+    interim = next(each.text for each in guard_candidates(other.hw, b"", h11) if each.rtype == "TXT")
+    mine = guard(other.hw, b"", h11)
+    policy = POLICY.replace("A AAAA DHCID", "A AAAA DHCID TXT") + TRANSFER
+    named = Named(
+        tmp_path / "named", {FORWARD: (policy, {"ns1.example.test. 60 A 192.0.2.1"}), REVERSE: (REVERSE_POLICY + TRANSFER, set())}
+    )
+    named.start()
+    try:
+        async with Site(tmp_path, named.port) as site:
+            site.change(one)
+            site.change(other)
+            await site.settle()
+            named.put(
+                FORWARD, [f"{H1} 600 A 192.0.2.9", f"{H1} 600 DHCID {cased}"], {f"{H1} 0 DHCID {MINE}", f"{H1} 0 A 192.0.2.10"}
+            )
+            named.put(FORWARD, [f"{h11} 600 TXT {interim}"], {f"{h11} 0 DHCID {mine}"})
+            assert await check(site) == {H1: ("legacy", "migrate"), h11: ("legacy", "migrate")}
+            assert (await site.run("ddns", "repair", "--yes")).exit_code == 0
+            await site.settle()
+            assert await check(site) == {}
+            both = {f"{H1} A 192.0.2.10", f"{h11} A 192.0.2.11"}
+            assert records(named) == both | {f"10.{REVERSE} PTR {H1}", f"11.{REVERSE} PTR {h11}"}
+    finally:
+        named.stop()
