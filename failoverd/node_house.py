@@ -44,6 +44,7 @@ class House:
         self.endpoints: dict[str, Endpoint] = {}
         records = {record.name: record for record in map(RelationshipRecord.from_json, stored.relationships)}
         longest = max((subnet.max_lease_s for subnet in self.scopes.subnets), default=86400)
+        self.rolled_back = [name for name in ("rollback", "restored") if name in stored.meta]
         boot = BootFacts(now.wall, stored.newest_wall, stored.meta.get("rollback") == "1", longest)
         for name, terms in compile.terms(config, server).items():
             pools = [state for state in self.table.pools.values() if state.pool.relationship == name]
@@ -156,6 +157,10 @@ class House:
         if new is ServerState.PARTNER_DOWN:
             self.take_names_over(relationship, now)
         elif new is ServerState.NORMAL:
+            if self.rolled_back and not any(each.boot.restored for each in self.endpoints.values()):
+                gone = [Write(Kind.META, name.encode(), None, Origin.PARTNER, "recovered") for name in self.rolled_back]
+                self.out.writes += gone
+                self.rolled_back = []
             self.planner.met(self._granted_apart(relationship, old, rights), now, self.out)
 
     def take_names_over(self, relationship: str, now: Now) -> None:

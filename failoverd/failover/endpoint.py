@@ -6,6 +6,7 @@ Decides what each message and each timer does to the state, through the tables o
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from random import Random
 
 from failoverd.failover import message as wire
@@ -318,6 +319,7 @@ class Endpoint(Links):
                 self.house.note(reasons.UNATTESTED, now, subject=self.terms.name)
         if new is S.NORMAL:
             record.recover_until, record.new_pair, record.virgin_database = 0, False, False
+            self.boot = replace(self.boot, restored=False)  # what an older database had forgotten is here again
 
     def _on_entry(self, new: ServerState, now: Now) -> None:
         entry = states.ON_ENTRY[new]

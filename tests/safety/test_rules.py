@@ -638,6 +638,9 @@ def test_rule_15_a_rolled_back_database_recovers_instead_of_going_on() -> None:
     duo.run(5)
     assert duo.state("s") == "recover-wait"
     assert duo.noted("p", "partner-lost-its-database")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 700)
+    cleared = [write for write in duo.disks["s"].log if write.kind is Kind.META and write.record is None]
+    assert [write.key for write in cleared] == [b"rollback"]
 
 
 def _with_meta(stored: Stored, **meta: str) -> Stored:
