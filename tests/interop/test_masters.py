@@ -281,3 +281,36 @@ async def test_a_frozen_zone_heals_by_itself(running: list[Named | Knot], tmp_pa
     await live.until(lambda: both(named.port)() == [expected({20: "two"})], 15)
     assert "ddns-zone-released" in live.notes
     await live.client.close()
+
+
+@pytest.mark.slow
+async def test_a_mirror_goes_on_while_the_master_is_down_and_the_other_way_round(
+    running: list[Named | Knot], tmp_path: Path
+) -> None:
+    """Two independent masters, a BIND and a Knot."""
+    named, knot = bind(running, tmp_path), Knot(tmp_path / "knot")
+    running.append(knot)
+    masters: dict[str, Named | Knot] = {"main": named, "backup": knot}
+    live = Live(tmp_path, named.port)
+    zones = [
+        Zone(target, zone, (("127.0.0.1", master.port),), str(live.key))
+        for target, master in masters.items()
+        for zone in (FORWARD, REVERSE)
+    ]
+    live.plan = DnsPlan(tuple(zones))
+    live.client = DnsClient(live.plan.zones, **QUICK)  # type: ignore[arg-type]
+    live.planner = live._planner()
+    for master in masters.values():
+        master.start()
+    held: dict[int, str] = {}
+    for number, (down, up) in enumerate((("main", "backup"), ("backup", "main"))):
+        masters[down].stop()
+        host = 10 + number
+        for old, label in held.items():
+            live.change(lease(old, old, f"{label}.{FORWARD}", BindingState.EXPIRED))
+        held = {host: f"h{host}"}
+        live.change(lease(host, host, f"h{host}.{FORWARD}"))
+        await live.until(lambda up=up, held=held: both(masters[up].port)() == [expected(held)], 10)  # type: ignore[misc]
+        masters[down].start()
+        await live.until(lambda down=down, held=held: both(masters[down].port)() == [expected(held)], 20)  # type: ignore[misc]
+    await live.client.close()
