@@ -224,10 +224,16 @@ def _key_files(config: Config, path: str) -> tuple[list[Problem], list[Problem]]
     errors: list[Problem] = []
     warnings: list[Problem] = []
     masters = [((at, *below), master) for at, zone in enumerate(config.ddns.zones) for below, master in zone.masters]
-    for at, master in masters:
-        key: Path = ("ddns", "zone", *at, "key-file")
+    files: list[tuple[Path, str]] = [(("ddns", "zone", *at, "key-file"), str(master.key_file)) for at, master in masters]
+    files += [
+        (("ddns", "zone", at, "static-key-file"), zone.static_key_file)
+        for at, zone in enumerate(config.ddns.zones)
+        if zone.static_key_file
+    ]
+    if config.ddns.static_key_file:
+        files.append((("ddns", "static-key-file"), config.ddns.static_key_file))
+    for key, key_file in files:
         place = (path, config.line(key), dotted_key(key))
-        key_file = str(master.key_file)
         try:
             with open(key_file, "rb") as file_of_key:
                 mode = os.fstat(file_of_key.fileno()).st_mode

@@ -366,11 +366,10 @@ def _repair(node: Node, command: Command, now: Now) -> Answer:
     if command.args.get("dry_run"):
         return "ok", {"rows": 0, "done": False}, "", False
     jobs = []
-    wishes = {lease.fqdn: lease.address for lease in node.table.rows() if lease.fqdn} if command.args.get("unknown") else {}
     for each in json.loads(command.args["findings"]):
         finding = finding_of(each)
         key = row_key(finding.target, finding.kind, finding.name)
-        jobs.append(Job(key, "repair", finding, wishes.get(finding.name, 0)))
+        jobs.append(Job(key, "repair", finding))
     count = node.planner.repairs.queue(jobs, now)
     if command.args.get("first"):
         _keep(node, command, now, f"ddns repair: {command.args.get('total', count)} names", command.args.get("zone", ""))

@@ -49,7 +49,7 @@ class Planner:
         self._meeting: deque[bytes] = deque()
         self._shelf = Shelf(plan, [text for text in stored if not is_hold(text)])
         self._outbox = Outbox(plan, self._shelf, rng, self)
-        self.repairs = Repairs(plan, self._shelf, filter(is_hold, stored), self._want)
+        self.repairs = Repairs(plan, self._shelf, filter(is_hold, stored), self._want_again)
 
     # --- leases -------------------------------------------------------------------------------------------------------
 
@@ -98,6 +98,11 @@ class Planner:
             self._want(name, new.address, now, out, gone=pointer_of(old) if was == name else "")
         elif mine:
             self._hurry(name, new.address, now, out)
+
+    def _want_again(self, name: str, now: Now, out: Output) -> None:
+        """Want what the live leases of a name want, also where no row says so yet (a zone that was configured since)."""
+        for claim in self._claims.of(name)[:1]:
+            self._want(name, claim.address, now, out)
 
     def _want(self, name: str, address: int, now: Now, out: Output, holder: str = "", gone: str = "") -> None:
         """Compute `want` of one name and of the reverse names that it touches. `gone`: the reverse name that its lease had before."""

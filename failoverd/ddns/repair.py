@@ -27,8 +27,8 @@ FOREVER = float("inf")
 TROUBLED = frozenset({State.CONFLICT, State.BLOCKED, State.HELD, State.DEAD})
 _HOLD = '{"hold":'
 
-Want = Callable[[str, int, Now, Output], None]
-"""(name, address, now, out): compute again what a live lease wants at a name."""
+Want = Callable[[str, Now, Output], None]
+"""(name, now, out): compute again what the live leases want at a name."""
 
 
 class Hold(NamedTuple):
@@ -56,7 +56,6 @@ class Job:
     key: bytes
     cause: str
     finding: Finding | None = None
-    address: int = 0  # of the live lease, for a name without a row
 
 
 class Repairs:
@@ -124,7 +123,7 @@ class Repairs:
         if finding.repair is Repair.REMOVE:
             return row is None and self._adopt(finding, now, out)
         if row is None:
-            self._want(finding.name, job.address, now, out)
+            self._want(finding.name, now, out)
             return job.key in self._shelf.rows
         if finding.repair is Repair.MIGRATE and not self._plan.migrate_guards:
             if finding.guard.startswith('"'):  # a TXT stands in no row's way, and only the migration in one message replaces it

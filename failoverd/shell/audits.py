@@ -206,7 +206,6 @@ class Audits:
         for at in range(0, max(len(findings), 1), SLICE):
             part = findings[at : at + SLICE]
             args = {**common, "findings": json.dumps(part), "first": "1" if not at else "", "dry_run": "1" if dry_run else ""}
-            args["unknown"] = "1" if any(not each.row for each in part) else ""
             done: Any = await _ask(command, "ddns-repair", {k: v for k, v in args.items() if v}, who, why)
             count += done["rows"]
             if dry_run:

@@ -154,3 +154,13 @@ def test_the_schema_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     )
     assert done.stdout == path.read_text()
     assert done.stderr == ""
+
+
+def test_static_key_files_are_looked_at_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key, config = tmp_path / "admin.key", tmp_path / "failoverd.toml"
+    key.write_text("x")
+    key.chmod(0o644)
+    text = (ROOT / "samples" / "pair.toml").read_text()
+    config.write_text(text.replace('# static-key-file = "/etc/failoverd/admin.key"', f'static-key-file = "{key}"'))
+    assert check(str(config)) == 1
+    assert f"ddns.static-key-file: everybody on this machine can read {key}" in capsys.readouterr().err

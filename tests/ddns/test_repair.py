@@ -39,8 +39,7 @@ def queue(rig: Rig, findings: list[Finding]) -> int:
     jobs = []
     for each in findings:
         if each.repair is not Repair.NONE:
-            address = next((one.address for one in rig.leases.values() if one.fqdn == each.name), 0)
-            jobs.append(Job(row_key(each.target, each.kind, each.name), "repair", each, address))
+            jobs.append(Job(row_key(each.target, each.kind, each.name), "repair", each))
     return rig.planner.repairs.queue(jobs, rig.now)
 
 
