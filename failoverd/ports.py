@@ -85,7 +85,8 @@ class DnsAnswer:
     """What became of one DnsUpdate or DnsQuery.
 
     `rcode` is an rcode of a verified reply ("NOERROR", "YXDOMAIN", ...), or "TIMEOUT", "UNREACHABLE", "BADKEY", "BADSIG",
-    "BADTIME", "INTERNAL" (our own encoding failed). `records`: for a query, (type, rdata text) at the name.
+    "BADTIME", "INTERNAL" (our own encoding failed). `records`: for a query, (type, rdata text) at the name. `copies`: how many
+    copies of the message left us, so that one of them may still be on its way; 0 for not known.
     """
 
     ident: int
@@ -94,6 +95,7 @@ class DnsAnswer:
     detail: str = ""
     records: tuple[tuple[str, str], ...] = ()
     elapsed_s: float = 0.0
+    copies: int = 0
 
 
 @dataclass(slots=True)

@@ -1,95 +1,40 @@
 """The outbox: the way of each row from what we want to what the zone says.
 
-A row has at most one message out. What a message may put into the zone is written as `maybe` in the output that sends it, so it is
-durable before it leaves (safety.md 24). After a lost message the row is said again when the signature of the lost one has become
-too old to be taken (RFC 8945 5.2.3, fudge 300 s): a copy that sat in a queue must not have the last word.
+A row has at most one message out, and a zone one message that may hold many names: what falls due meanwhile goes with the next,
+so an idle system sends at once and a busy one batches, without a timer. What a message may put into the zone is written as `maybe`
+in the output that sends it, so it is durable before it leaves (safety.md 24). After a lost message the row is said again when the
+signature of the lost one has become too old to be taken (RFC 8945 5.2.3, fudge 300 s): a copy that sat in a queue must not have the
+last word.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
-from typing import Protocol
 
 from failoverd.ddns import reasons
-from failoverd.ddns.guards import Guard
-from failoverd.ddns.pace import LOST, MALFORMED, WINDOW_ALL, ZONE_TROUBLE, Lane, backoff
-from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value
-from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_LOOK_S, RECHECK_S, Shelf, ripe
-from failoverd.ddns.steps import (
-    FRESH_GUARD,
-    MODES,
-    QUERIES,
-    REMOVALS,
-    TABLE,
-    Records,
-    Step,
-    Then,
-    after_probe,
-    first_step,
-    judge,
-    message,
-    newer,
-    removal_step,
-    second_step,
-)
+from failoverd.ddns.batch import BYTES_MAX, NAMES_MAX, Flight, Repair, Sent, fitting, goes_alone, joined, part, size, survey
+from failoverd.ddns.pace import LOST, MALFORMED, SUSPECTS, WINDOW_ALL, ZONE_TROUBLE, Lane
+from failoverd.ddns.rounds import Holders, Rounds
+from failoverd.ddns.rows import ME, Row, State
+from failoverd.ddns.shelf import RECHECK_S, Shelf
+from failoverd.ddns.steps import message
 from failoverd.ddns.zone import DnsPlan
 from failoverd.notes import Note
 from failoverd.ports import DnsAnswer, Now, Output
 
-RETRANSMIT_S = 1.0  # an answer later than this may be to the second copy of its message
-ROW_BACKOFF_MAX_S = 300.0
-DEAD_AFTER = 3
-MESSAGES_A_ROUND = 8
+RETRANSMIT_S = 1.0  # an answer later than this may be to the second copy of its message, when nobody counted the copies
 STARTS_A_STEP = 200
+PREREQUISITE_FAILURES = frozenset({"NXDOMAIN", "YXDOMAIN", "NXRRSET", "YXRRSET"})
 FOREVER = float("inf")
 
 
-@dataclass(slots=True)
-class Flight:
-    """One message that is out. `sent`: what it puts into the zone; `drop`: what a removal of this round still takes
-    away, under `guard`; `taken`: all that it takes away; `ghost`: it takes away what a lost message may have put there; `seen`:
-    what the last query found."""
-
-    row: Row
-    lane: Lane
-    step: Step
-    gen: int
-    drop: tuple[Value, ...]
-    guard: str = ""
-    ghost: bool = False
-    taken: tuple[Value, ...] = ()
-    sent: tuple[Value, ...] = ()
-    messages: int = 1
-    seen: Records = ()
-
-
-class Holders(Protocol):
-    """Who asks for which name: what the outbox asks when a name turns out not to be free."""
-
-    def settle(self, name: str, guard: str, now: Now, out: Output) -> bool:
-        """The name is free for its next holder, or stands under `guard`: want again what is right; whether it is one of ours."""
-
-    def proofs(self, name: str, guard: str) -> tuple[Guard, ...]:
-        """What a predecessor may have left at the name for the client whose DHCID there is `guard`."""
-
-    def give_way(self, name: str, guard: str, now: Now, out: Output) -> bool:
-        """The name is another's: whether the client gets another one instead (on-conflict)."""
-
-
-class Outbox:
-    """Sends nothing until the fence is lifted. `cas`: forward rows that were dirty when it was: they replace only what we knew."""
+class Outbox(Rounds):
+    """Sends nothing until the fence is lifted."""
 
     def __init__(self, plan: DnsPlan, shelf: Shelf, rng: Random, holders: Holders) -> None:
-        assert plan.conflict_mode in MODES, plan.conflict_mode
-        self._mode = plan.conflict_mode
-        self.shelf = shelf
-        self._rng = rng
-        self._plan = plan
-        self._holders = holders
-        self.cas: set[bytes] = set()
-        self.paused = True  # until the node says that we are not in doubt (safety.md 25)
-        self.flights: dict[int, Flight] = {}
+        super().__init__(plan, shelf, rng, holders)
+        self.flights: dict[int, Sent] = {}
+        self._repairs: list[Repair] = []
         self._ident = 0
         self._turn = 0
 
@@ -110,6 +55,8 @@ class Outbox:
             if row is None or row.due_mono != mono or key in self.shelf.busy:
                 lane.pop()
                 continue
+            if lane.turn:
+                return None
             zone_mono, server_mono = lane.opens_mono(now.mono), lane.server.ready_mono(now.mono)
             return None if zone_mono is None or server_mono is None else max(zone_mono, server_mono)
         return None
@@ -118,6 +65,7 @@ class Outbox:
         """Send what is due, zone by zone in turn, within the windows."""
         if self.shelf.boot:
             self.shelf.arm(now)
+        self._go_on(now, out)
         lanes = list(self.shelf.lanes.values())
         idle = starts = 0
         while not self.paused and idle < len(lanes) and starts < STARTS_A_STEP and len(self.flights) < WINDOW_ALL:
@@ -127,131 +75,189 @@ class Outbox:
             if at is None or at > now.mono:
                 idle += 1
                 continue
-            idle, starts = 0, starts + 1
+            idle = 0
+            starts += self._fill(lane, now, out)
+
+    def _fill(self, lane: Lane, now: Now, out: Output) -> int:
+        """Send what is due in a zone: the next message with all names that fit, and those that go alone. Returns how many rows
+        were looked at."""
+        batch: list[Flight] = []
+        names: set[str] = set()
+        octets = looked = 0
+        one = lane.server.open or bool(lane.reason)  # it asks whether the trouble is over
+        while len(batch) < NAMES_MAX and octets < BYTES_MAX and looked < STARTS_A_STEP and len(self.flights) < WINDOW_ALL:
+            at = self._lane_mono(lane, now)
+            if at is None or at > now.mono or (one and looked):
+                break
             row = self.shelf.rows[lane.heap[0][2]]
+            if row.name in names:  # forward and reverse may share a name: one row of a name in a message
+                break
             lane.pop()
             row.due_mono = -1.0
-            self._begin(row, lane, now, out)
+            looked += 1
+            before = row.state
+            flight = self._begin(row, lane, now, out)
+            if flight is None:
+                continue
+            if one or goes_alone(flight, before, row.key in self.shelf.refused):
+                self._post(Sent(lane, [flight]), now, out)
+                continue
+            octets += size(part(flight))
+            if batch and octets > BYTES_MAX:
+                self._post(Sent(lane, batch, turn=True), now, out)
+                self._post(Sent(lane, [flight]), now, out)
+                return looked
+            batch.append(flight)
+            names.add(row.name)
+        if batch:
+            self._post(Sent(lane, batch, turn=True), now, out)
+        return looked
 
-    def _begin(self, row: Row, lane: Lane, now: Now, out: Output) -> None:
+    def _begin(self, row: Row, lane: Lane, now: Now, out: Output) -> Flight | None:
         """Start a round for a row."""
         flight = self._ghost(row, lane, now) or self._round(row, lane, now, out)
         if flight is None:
-            return
+            return None
         self.shelf.busy.add(row.key)
-        lane.inflight += 1
-        lane.server.inflight += 1
         row.dirty_since = row.dirty_since or now.wall
         if row.owner == ME:
             row.state, row.next_at = State.INFLIGHT, now.wall
-        self._send(flight, now, out, write=row.owner == ME)
+        self._prepare(flight, now, out, write=row.owner == ME)
+        return flight
 
-    def _ghost(self, row: Row, lane: Lane, now: Now) -> Flight | None:
-        """Take away what a lost message may have put there, when no copy of it can come any more or when it is in our way."""
-        if row.owner == ME:
-            mine = {(row.guard, *v.rr) for v in row.want}
-            row.ghosts = tuple(g for g in row.ghosts if not ripe(g.until, now) or g[:3] not in mine)  # saying it again is enough
-        guards = [g.guard for g in row.ghosts if ripe(g.until, now) or (row.chase and g.guard == row.chase)]
-        if not guards:
-            return None
-        drop = tuple(Value(g.rtype, g.text) for g in row.ghosts if g.guard == guards[0])
-        return Flight(row, lane, removal_step(row.kind, drop, self._mode), row.gen, drop, guards[0], ghost=True)
-
-    def _round(self, row: Row, lane: Lane, now: Now, out: Output) -> Flight | None:
-        """What the row itself has to say."""
-        if row.state is State.CLEAN and ripe(row.recheck_at, now):
-            row.recheck_at = 0.0
-        if row.owner == PEER:
-            step: Step | None = None if row.want else Step.LOOK
-        else:
-            step = first_step(row, self._mode, self.shelf.eligible(row))
-            if step is Step.MATCH and row.key in self.cas:
-                step = Step.CAS if row.have else Step.REREAD
-        if step is not None:
-            return Flight(row, lane, step, row.gen, row.drop(), row.held_guard, taken=row.drop())
-        if row.owner == ME and not row.want:
-            self.shelf.bury(row, now, out, "nothing is left of it")
-        elif row.owner == ME:
-            self.shelf.dirty(row, now)
-            self.shelf.park(row, out)
-            self.shelf.later(row, now, None)
-        return None
-
-    def _send(self, flight: Flight, now: Now, out: Output, *, write: bool) -> None:
-        """Send the flight's step; what it may put into the zone is written in the same output."""
-        row = flight.row
-        if flight.step not in REMOVALS and flight.step not in QUERIES:
-            flight.gen = row.gen
-            known = {v.rr for v in row.maybe}
-            fresh = tuple(v for v in row.want if v.rr not in known)
-            write = write or bool(fresh) or (row.kind == FORWARD and row.held_guard != row.seal)
-            row.maybe += fresh
-            flight.sent = row.want
-            row.lodger = "" if flight.step in FRESH_GUARD else row.lodger
-            if row.kind == FORWARD:
-                row.held_guard = row.seal
-        elif flight.step in REMOVALS and not flight.ghost:
-            row.maybe, row.have = flight.row.known(), ()  # until the answer we do not know
+    def _post(self, sent: Sent, now: Now, out: Output) -> None:
+        """One message leaves."""
         self._ident += 1
-        self.flights[self._ident] = flight
-        if write:
-            self.shelf.write(row, out, flight.step.name.lower())
-        out.after_commit.append(message(flight.step, row, flight.drop, flight.guard, self._ident, flight.seen))
+        self.flights[self._ident] = sent
+        sent.lane.inflight += 1
+        sent.lane.server.inflight += 1
+        if sent.turn:
+            sent.lane.turn = True
+        first = sent.flights[0]
+        if first.repair is not None:
+            out.after_commit.append(survey(first, self._mode, self._ident))
+        elif len(sent.flights) == 1:
+            out.after_commit.append(message(first.step, first.row, first.drop, first.guard, self._ident, first.seen))
+        else:
+            out.after_commit.append(joined(map(part, sent.flights), self._ident))
+
+    def _go_on(self, now: Now, out: Output) -> None:
+        """Send the next messages of rounds that go on, as the windows allow, and the second messages of repaired batches."""
+        for queue in self._next_up.values():
+            while queue and len(self.flights) < WINDOW_ALL and queue[0].lane.server.inflight < queue[0].lane.server.window:
+                flight = queue.popleft()
+                if self._stale(flight):
+                    self._again(flight, now, out, 0.0)
+                    continue
+                if flight.repair is None:
+                    self._prepare(flight, now, out, write=False)
+                self._post(Sent(flight.lane, [flight]), now, out)
+        for repair in [each for each in self._repairs if not each.waiting]:
+            self._repairs.remove(repair)
+            repair.lane.turn = False
+            fit: list[Flight] = []
+            for flight in repair.fit:
+                if self._stale(flight):
+                    self._again(flight, now, out, 0.0)
+                else:
+                    self._prepare(flight, now, out, write=False)
+                    fit.append(flight)
+            if fit:
+                self._post(Sent(repair.lane, fit, turn=True, second=True), now, out)
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
     def answered(self, answer: DnsAnswer, now: Now, out: Output) -> None:
         """One message came to its end."""
-        flight = self.flights.pop(answer.ident, None)
-        if flight is None:
+        sent = self.flights.pop(answer.ident, None)
+        if sent is None:
             out.notes.append(Note(reasons.STRAY, now.wall, detail=f"{answer.ident} {answer.rcode}"))
             return
-        row, lane = flight.row, flight.lane
-        row.last_rcode, row.server, row.last_error = answer.rcode, answer.server, answer.detail
-        if flight.step not in QUERIES and (answer.rcode in LOST or answer.elapsed_s >= RETRANSMIT_S):
-            row.recheck_at = now.wall + RECHECK_S
+        lane, server = sent.lane, sent.lane.server
+        twice = answer.copies > 1 or (not answer.copies and answer.elapsed_s >= RETRANSMIT_S)
+        for flight in sent.flights:
+            row = flight.row
+            row.last_rcode, row.server, row.last_error = answer.rcode, answer.server, answer.detail
+            if not sent.queries and (answer.rcode in LOST or twice):
+                row.recheck_at = now.wall + RECHECK_S
+        if answer.rcode in LOST and server.lost(now.mono, self._rng):
+            out.notes.append(Note(reasons.OPEN, now.wall, subject=server.key, detail=f"{answer.rcode} {answer.detail}".strip()))
+        lane.inflight -= 1
+        server.inflight -= 1
+        if sent.turn:
+            lane.turn = False
         if answer.rcode in LOST:
-            if lane.server.lost(now.mono, self._rng):
-                out.notes.append(
-                    Note(reasons.OPEN, now.wall, subject=lane.server.key, detail=f"{answer.rcode} {answer.detail}".strip())
-                )
+            self._all_again(sent, now, out)
+        else:
+            if server.heard():
+                out.notes.append(Note(reasons.CLOSED, now.wall, subject=server.key))
+            self._heard(sent, answer, now, out)
+        self._go_on(now, out)
+
+    def _heard(self, sent: Sent, answer: DnsAnswer, now: Now, out: Output) -> None:
+        """The server answered: about the zone, about the message, or about the names."""
+        lane, first = sent.lane, sent.flights[0]
+        many = len(sent.flights) > 1
+        about_names = answer.rcode not in ZONE_TROUBLE and answer.rcode not in MALFORMED
+        # A master that cannot write its zone (SERVFAIL) still answers questions and prerequisites: only a write proves it well.
+        wrote = answer.rcode == "NOERROR" and not sent.queries
+        if about_names and (wrote or lane.reason != "SERVFAIL") and lane.accepts(now.wall):
+            out.notes.append(Note(reasons.RELEASED, now.wall, subject=lane.zone, detail=lane.target))
+        if first.repair is not None:
+            self._surveyed(first, first.repair, answer, now, out)
+        elif many and answer.rcode in PREREQUISITE_FAILURES and not sent.second:
+            self._repair(sent)
+        elif many and answer.rcode != "NOERROR" and (answer.rcode == "REFUSED" or answer.rcode not in ZONE_TROUBLE):
+            self._next_up[lane.server.key].extend(sent.flights)  # one of them spoils it for all: each alone, once
+        elif answer.rcode in ZONE_TROUBLE:
+            self._trouble(sent, answer, now, out)
+        elif answer.rcode in MALFORMED:
+            self._malformed(first, answer, now, out)
+        else:
+            for flight in sent.flights:
+                self._follow(flight, answer, now, out)
+
+    def _repair(self, sent: Sent) -> None:
+        """A name of the batch is not as we thought: ask about all of them. The zone's turn stays with them."""
+        repair = Repair(sent.lane, len(sent.flights))
+        self._repairs.append(repair)
+        sent.lane.turn = True
+        for flight in sent.flights:
+            flight.repair = repair
+            self._next_up[sent.lane.server.key].append(flight)
+
+    def _surveyed(self, flight: Flight, repair: Repair, answer: DnsAnswer, now: Now, out: Output) -> None:
+        """What stands at one name of a batch that failed."""
+        if answer.rcode in ZONE_TROUBLE:
+            self._trouble(Sent(flight.lane, [flight]), answer, now, out)
+            return
+        if self._stale(flight):
             self._again(flight, now, out, 0.0)
             return
-        if lane.server.heard():
-            out.notes.append(Note(reasons.CLOSED, now.wall, subject=lane.server.key))
-        if answer.rcode in ZONE_TROUBLE:
-            self._trouble(flight, answer, now, out)
+        flight.repair = None
+        repair.waiting -= 1
+        step = fitting(flight, self._mode, answer)
+        if step is None:
+            self._next_up[flight.lane.server.key].append(flight)
             return
-        if answer.rcode in MALFORMED:
-            self._malformed(flight, answer, now, out)
-            return
-        # A master that cannot write its zone (SERVFAIL) still answers questions and prerequisites: only a write proves it well.
-        wrote = answer.rcode == "NOERROR" and flight.step not in QUERIES
-        if (wrote or lane.reason != "SERVFAIL") and lane.accepts(now.wall):
-            out.notes.append(Note(reasons.RELEASED, now.wall, subject=lane.zone, detail=lane.target))
-        self._follow(flight, answer, now, out)
+        flight.step = step
+        repair.fit.append(flight)
 
-    def _land(self, flight: Flight) -> None:
-        """The round is over: give the windows back."""
-        self.shelf.busy.discard(flight.row.key)
-        flight.lane.inflight -= 1
-        flight.lane.server.inflight -= 1
+    def _all_again(self, sent: Sent, now: Now, out: Output) -> None:
+        """Nothing came of a message; while its server or its zone is in trouble the rounds that would go on there end too."""
+        for flight in sent.flights:
+            self._again(flight, now, out, 0.0)
+        lane, queue = sent.lane, self._next_up[sent.lane.server.key]
+        held = bool(lane.reason) and (lane.reason != "REFUSED" or len(lane.refused) >= SUSPECTS)
+        for flight in [each for each in queue if lane.server.open or (held and each.lane is lane)]:
+            queue.remove(flight)
+            self._again(flight, now, out, 0.0)
 
-    def _again(self, flight: Flight, now: Now, out: Output, after_s: float) -> None:
-        """The round ends undecided."""
-        row = flight.row
-        self._land(flight)
-        if row.owner == PEER:
-            self.shelf.mark(row, now, out, "the partner's now")
-            return
-        self.shelf.dirty(row, now)
-        self.shelf.at(row, now, after_s)
-        self.shelf.write(row, out, row.last_rcode)
-
-    def _trouble(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
+    def _trouble(self, sent: Sent, answer: DnsAnswer, now: Now, out: Output) -> None:
         """Keys, rights, a frozen zone: the zone waits, not the row. But a row that is refused again while its zone took others is
         refused for its own sake (ddns.md 4.3)."""
-        row, lane = flight.row, flight.lane
+        flight, lane = sent.flights[0], sent.lane
+        row = flight.row
         before = self.shelf.refused.get(row.key)
         if answer.rcode == "REFUSED":
             self.shelf.refused[row.key] = lane.taken
@@ -263,194 +269,7 @@ class Outbox:
         name = reasons.HOLD if loud else reasons.HELD_STILL
         detail = f"{answer.rcode} from {answer.server} {answer.detail}".strip()
         out.notes.append(Note(name, now.wall, subject=lane.zone, detail=detail))
-        self._again(flight, now, out, lane.until_mono - now.mono if answer.rcode == "REFUSED" else 0.0)
-
-    def _malformed(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
-        row = flight.row
-        row.attempts += 1
-        if row.attempts < DEAD_AFTER:
-            self._again(flight, now, out, backoff(row.attempts, ROW_BACKOFF_MAX_S, self._rng))
-            return
-        out.notes.append(Note(reasons.DEAD, now.wall, subject=row.name, detail=f"{answer.rcode} {answer.detail}".strip()))
-        self._settle_down(flight, State.DEAD, answer.rcode, now, out)
-
-    def _follow(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
-        """A verified answer about the name: the table says what follows."""
-        cell = TABLE.get((flight.step, answer.rcode), Then.ODD)
-        if cell is Then.NEXT_DROP:
-            flight.drop = flight.drop[1:]
-            if flight.drop:
-                self._next(flight, flight.step, now, out)
-                return
-            cell = Then.REMOVED
-        if cell is Then.JUDGE:
-            if flight.step is Step.LOOK:
-                self._looked(flight, answer, now, out)
-            elif flight.step is Step.REREAD:
-                self._reread(flight, answer, now, out)
-            else:
-                self._judge(flight, answer, now, out)
-            return
-        if cell is Then.APPLIED:
-            self._applied(flight, now, out)
-        elif cell is Then.REMOVED and flight.ghost:
-            flight.row.chase = ""
-            flight.row.ghosts = tuple(g for g in flight.row.ghosts if g.guard != flight.guard or not ripe(g.until, now))
-            self._again(flight, now, out, 0.0)
-        elif cell is Then.REMOVED:
-            self._removed(flight, now, out)
-        elif cell is Then.BLOCKED:
-            self._blocked(flight, "a CNAME", now, out)
-        elif cell is Then.ODD:
-            self._odd(flight, answer, now, out)
-        elif cell is Then.SECOND:
-            self._next(flight, second_step(self._mode), now, out)
-        else:
-            assert isinstance(cell, Step)
-            self._next(flight, cell, now, out)
-
-    def _next(self, flight: Flight, step: Step, now: Now, out: Output) -> None:
-        """Send the next message of the round, unless the world changed meanwhile: then the row starts over."""
-        row = flight.row
-        stale = self.paused or (not flight.ghost and (row.gen != flight.gen or row.owner == PEER))
-        if stale or flight.messages >= MESSAGES_A_ROUND:
-            self._again(flight, now, out, 0.0 if stale else backoff(row.attempts + 4, ROW_BACKOFF_MAX_S, self._rng))
-            return
-        flight.step = step
-        flight.messages += 1
-        self._send(flight, now, out, write=False)
-
-    def _odd(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
-        row = flight.row
-        row.attempts += 1
-        out.notes.append(Note(reasons.ODD, now.wall, subject=row.name, detail=f"{flight.step.name.lower()}: {answer.rcode}"))
-        self._again(flight, now, out, backoff(row.attempts, ROW_BACKOFF_MAX_S, self._rng))
-
-    def _applied(self, flight: Flight, now: Now, out: Output) -> None:
-        """The zone holds what the message said: the values of `maybe` that were wanted when it left."""
-        row = flight.row
-        self._land(flight)
-        self.cas.discard(row.key)
-        self.shelf.refused.pop(row.key, None)
-        shown = {v.rr for v in flight.sent}
-        left = tuple(v for v in (*row.have, *row.maybe) if v.rr not in shown)
-        row.have, row.maybe = flight.sent, left if row.recheck_at or row.owner == PEER else ()
-        out.notes.append(Note(reasons.DONE, now.wall, subject=row.name, detail=flight.step.name.lower()))
-        if row.gen == flight.gen:
-            row.done_gen = row.gen
-            self._finish(row, now, out)
-        else:
-            self.shelf.mark(row, now, out, "changed meanwhile")
-        self.shelf.wake(row, now, out)
-
-    def _removed(self, flight: Flight, now: Now, out: Output) -> None:
-        row = flight.row
-        self._land(flight)
-        self.shelf.refused.pop(row.key, None)
-        out.notes.append(Note(reasons.REMOVED, now.wall, subject=row.name, detail=flight.step.name.lower()))
-        left = tuple(v for v in row.known() if row.kind == REVERSE and v.rr not in {t.rr for t in flight.taken})
-        self.shelf.forget(row)
-        row.maybe = left  # a pointer that is wanted was not asked about
-        if row.kind == FORWARD and row.want:
-            self.shelf.dirty(row, now)
-            self.shelf.write(row, out, "free for its next holder")
-            self._holders.settle(row.name, row.guard, now, out)
-            return
-        row.done_gen = row.gen if not row.want else row.done_gen
-        if row.want:  # a PTR that may go once its forward name is there
-            self.shelf.dirty(row, now)
-            self.shelf.write(row, out, "removed")
-        else:
-            self._finish(row, now, out)
-
-    def _finish(self, row: Row, now: Now, out: Output) -> None:
-        """The zone says what we want."""
-        row.attempts = 0
-        if row.owner == PEER:
-            self.shelf.mark(row, now, out, "the partner's now")
-            return
-        if not row.want:
-            self.shelf.bury(row, now, out, "done")
-            return
-        self.shelf.rest(row, State.CLEAN, 0.0)
-        self.shelf.later(row, now, None)
-        self.shelf.write(row, out, "done")
-
-    def _judge(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
-        """Whose is the name? (ddns.md 2.4, probe)"""
-        row = flight.row
-        flight.seen = answer.records
-        proofs = self._holders.proofs(row.name, row.guard) if self._plan.migrate_guards else ()
-        found, what = judge(row, answer.records, answer.rcode != "NXDOMAIN", proofs, self._plan.accept_family)
-        step = after_probe(row, found, what, self._mode)
-        if step is not None:
-            flight.guard = what if step is Step.MIGRATE else flight.guard
-            self._next(flight, step, now, out)
-        elif found == "cname":
-            self._blocked(flight, f"a CNAME to {what}", now, out)
-        else:
-            self._conflict(flight, found, what, now, out)
-
-    def _conflict(self, flight: Flight, found: str, what: str, now: Now, out: Output) -> None:
-        """The name is another's."""
-        row = flight.row
-        self.shelf.forget(row)
-        if found == "other" and any(g.guard == what for g in row.ghosts):
-            row.chase = what
-            self._again(flight, now, out, 0.0)
-            return
-        if found == "other" and self._holders.settle(row.name, what, now, out):
-            self._again(flight, now, out, 0.0)
-            return
-        detail = f"its DHCID is {what}" if found == "other" else f"it has {what} and no DHCID"
-        out.notes.append(Note(reasons.CONFLICT, now.wall, subject=row.name, detail=detail))
-        if row.gen == flight.gen and self._holders.give_way(row.name, row.guard, now, out):
-            self._again(flight, now, out, 0.0)
-            return
-        self._settle_down(flight, State.CONFLICT, detail, now, out)
-
-    def _reread(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
-        """Before a row that was dirty before we were cut off replaces anything (ddns.md 4.6): a newer value is not overwritten."""
-        row = flight.row
-        self.cas.discard(row.key)
-        what = newer(row, answer.records)
-        if not what:
-            self._judge(flight, answer, now, out)
-            return
-        out.notes.append(Note(reasons.NEWER, now.wall, subject=row.name, detail=what))
-        self._settle_down(flight, State.CONFLICT, f"it shows {what}, which this server did not write", now, out)
-
-    def _blocked(self, flight: Flight, what: str, now: Now, out: Output) -> None:
-        self.shelf.forget(flight.row)  # nothing else can stand beside a CNAME
-        out.notes.append(Note(reasons.BLOCKED, now.wall, subject=flight.row.name, detail=what))
-        self._settle_down(flight, State.BLOCKED, what, now, out)
-
-    def _settle_down(self, flight: Flight, state: State, why: str, now: Now, out: Output) -> None:
-        """The row's own trouble: a slow retry, or none for a dead one."""
-        row = flight.row
-        self._land(flight)
-        row.last_error = why
-        if row.gen != flight.gen or row.owner == PEER:
-            self.shelf.mark(row, now, out, "changed meanwhile")
-            return
-        self.shelf.rest(row, state, row.dirty_since)
-        self.shelf.later(row, now, None if state is State.DEAD else CONFLICT_RETRY_S)
-        self.shelf.write(row, out, state)
-        self.shelf.wake(row, now, out)
-
-    def _looked(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
-        """The partner's removal: the zone itself is its done-flag (safety.md 24)."""
-        row = flight.row
-        self._land(flight)
-        if row.owner != PEER or row.want:
-            self.shelf.mark(row, now, out, "changed meanwhile")
-            return
-        if row.kind == FORWARD:
-            there = ("DHCID", row.held_guard) in answer.records
-        else:
-            there = not {v.text for v in row.drop()}.isdisjoint(text.lower() for _, text in answer.records)
-        if not there:
-            self.shelf.bury(row, now, out, "the partner removed it")
-        else:
-            self.shelf.rest(row, State.CLEAN, 0.0)
-            self.shelf.later(row, now, PEER_LOOK_S)
+        if answer.rcode == "REFUSED":
+            self._again(flight, now, out, lane.until_mono - now.mono)
+            sent = Sent(lane, [])
+        self._all_again(sent, now, out)

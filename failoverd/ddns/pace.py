@@ -72,7 +72,7 @@ class Server:
 class Lane:
     """One zone of one target: its due rows, and whether it is held. `pending`: keys of rows with work to do, oldest first.
     `refused`: rows that were refused since the zone last took anything; `taken`: how many messages it took. `held`: an operator
-    holds the zone, "" for not."""
+    holds the zone, "" for not. `turn`: the one message of the zone that may hold many names is out."""
 
     target: str
     zone: str
@@ -80,6 +80,7 @@ class Lane:
     heap: list[tuple[float, int, bytes]] = field(default_factory=list)
     pending: dict[bytes, None] = field(default_factory=dict)
     inflight: int = 0
+    turn: bool = False
     reason: str = ""
     detail: str = ""
     until_mono: float = 0.0
