@@ -10,10 +10,10 @@ from rich.console import Console
 
 from tests.lab import ours
 from tests.lab.demo import Demo, zones_equal
-from tests.lab.lab import Lab
+from tests.lab.lab import Lab, Process
 from tests.lab.office import MASTER, Office
 from tests.lab.ours import Failoverd, normal
-from tests.lab.site import FIRST, Acknowledged, Site, acknowledged
+from tests.lab.site import FIRST, SECOND, Acknowledged, Site, acknowledged
 from tests.lab.wait import LabError, until
 
 pytestmark = [pytest.mark.root, pytest.mark.bind, pytest.mark.isc]
@@ -103,6 +103,41 @@ def test_1000_leases_acknowledged_under_load_survive_a_kill_of_their_server() ->
         until("dhcp2 has every lease", lambda: missing(second, rows) == [], 30, 0.5)
         # Nothing that was acknowledged is given to anybody else.
         assert len({row.address for row in rows}) == len(rows)
+
+
+def test_both_declared_down_while_they_were_cut_off_from_each_other() -> None:
+    """Both serve in partner-down, on two islands; when the cable is back the conflict is resolved, nothing acknowledged is lost."""
+    with Lab() as lab:
+        site = Site.build(lab, 400)
+        lab.net("island")
+        there = lab.host("there")
+        lab.link(there, "island", "10.16.255.4/16")
+        pair = site.pair(60, 3600)
+        text = ours.config(lab.folder, pair, [site.scope], interfaces=["eth0"])
+        first, second = Failoverd.make(site.dhcp1, text), Failoverd.make(site.dhcp2, text)
+        for server in (first, second):
+            server.start(new_pair=True)
+        normal((first, second))
+        rows = leased(site.load("before", 20, 100))
+        until("both have the leases", lambda: missing(first, rows) == missing(second, rows) == [], 20)
+        site.dhcp2.heal("eth0", "island")
+        for server in (first, second):
+            until("the silence is noticed", lambda server=server: server.state() == "communications-interrupted", 40)
+            server.ctl("partner-down", "office", "--yes", "--reason", "test: both islands")
+        rows += leased(site.load("here", 20, 100, servers=(FIRST,)))
+        rows += leased(site.load("over there", 20, 100, servers=(SECOND,), host=there, relay="10.16.255.4"))
+        assert len({row.address for row in rows}) == 60, "an address was given twice"
+        site.dhcp2.heal("eth0", "br0")
+        normal((first, second), 60)
+        until("both have all leases of both islands", lambda: missing(first, rows) == missing(second, rows) == [], 30, 0.5)
+
+
+def leased(load: Process) -> list[Acknowledged]:
+    """The leases of a load, which must all be given."""
+    until("the load has ended", lambda: not load.alive(), 40)
+    rows = acknowledged(load)
+    assert len(rows) == 20, load.text()
+    return rows
 
 
 def missing(server: Failoverd, rows: list[Acknowledged]) -> list[str]:

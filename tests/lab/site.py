@@ -52,14 +52,24 @@ class Site:
         return Pair(FIRST, SECOND, mclt_s=mclt_s, lease_s=lease_s)
 
     def load(
-        self, name: str, count: int, rate: float, servers: tuple[str, ...] = (FIRST, SECOND), give_up_s: float = 20
+        self,
+        name: str,
+        count: int,
+        rate: float,
+        servers: tuple[str, ...] = (FIRST, SECOND),
+        give_up_s: float = 20,
+        host: Host | None = None,
+        relay: str = RELAY,
     ) -> Process:
-        """Start `count` clients at `rate` per second; MACs are numbered anew in each load by its name."""
+        """Start `count` clients at `rate` per second; MACs are numbered anew in each load by its name. `host` and `relay`: another
+        place of the site to send from."""
         base = 0xFD00000000 + (sum(name.encode()) << 20)
-        args = ["--relay", RELAY, "--count", str(count), "--rate", str(rate), "--base", str(base), "--give-up", str(give_up_s)]
+        args = ["--relay", relay, "--count", str(count), "--rate", str(rate), "--base", str(base), "--give-up", str(give_up_s)]
         for server in servers:
             args += ["--server", server]
-        return self.load_host.start(name, Failoverd.program("python"), "-m", "tests.lab.load", *args, env={"PYTHONPATH": ROOT})
+        return (host or self.load_host).start(
+            name, Failoverd.program("python"), "-m", "tests.lab.load", *args, env={"PYTHONPATH": ROOT}
+        )
 
 
 def acknowledged(process: Process) -> list[Acknowledged]:
