@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from failoverd.ddns.audit import finding_of, fingerprint, reverse_address
+from failoverd.ddns.audit import Repair, finding_of, fingerprint, reverse_address
 from failoverd.ddns.dhcid import guard
 from failoverd.ddns.names import dotted, reverse_name
 from failoverd.ddns.repair import TROUBLED, Hold, Job
@@ -347,16 +347,20 @@ def _settle(node: Node, command: Command, now: Now) -> Answer:
 
 
 def may_repair(node: Node) -> str:
-    """Why this server may not repair now, "" when it may: only one of a pair does, and only while it knows what the other knows."""
+    """Why this server may not repair now, "" when it may: only while it knows what its partner knows."""
     for endpoint in node.endpoints.values():
         state = endpoint.record.state
         if state is ServerState.PARTNER_DOWN:
             continue
         if state is not ServerState.NORMAL:
             return f"{endpoint.terms.name} is in {endpoint.state.words}: repairs need normal, or partner-down"
-        if not endpoint.terms.primary:
-            return f"{endpoint.terms.name} is normal and this is its secondary: repair on the primary"
     return _doubt(node)
+
+
+def _may_remove(node: Node) -> bool:
+    """Names that no row knows are removed by one server of a pair only: the primary, or the one that is left. A row of its own each
+    of them says again: nobody else knows the name of a lease that a plain link carries."""
+    return all(e.terms.primary or e.record.state is ServerState.PARTNER_DOWN for e in node.endpoints.values())
 
 
 def _repair(node: Node, command: Command, now: Now) -> Answer:
@@ -364,16 +368,19 @@ def _repair(node: Node, command: Command, now: Now) -> Answer:
     if problem := may_repair(node):
         return "refused", None, problem, False
     if command.args.get("dry_run"):
-        return "ok", {"rows": 0, "done": False}, "", False
-    jobs = []
+        return "ok", {"rows": 0, "left": 0, "done": False}, "", False
+    jobs, left, removes = [], 0, _may_remove(node)
     for each in json.loads(command.args["findings"]):
         finding = finding_of(each)
         key = row_key(finding.target, finding.kind, finding.name)
+        if finding.repair is Repair.REMOVE and not removes:
+            left += 1
+            continue
         jobs.append(Job(key, "repair", finding))
     count = node.planner.repairs.queue(jobs, now)
     if command.args.get("first"):
         _keep(node, command, now, f"ddns repair: {command.args.get('total', count)} names", command.args.get("zone", ""))
-    return "ok", {"rows": count, "done": True}, "", True
+    return "ok", {"rows": count, "left": left, "done": True}, "", True
 
 
 VERBS = {

@@ -403,6 +403,7 @@ class RepairDone(TypedDict):
     """POST /v1/ddns/audits/{number}/repair"""
 
     repairs: int
+    left: int
     done: bool
 
 

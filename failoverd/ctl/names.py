@@ -279,7 +279,7 @@ def check(session: Session, zone: str) -> None:
 def repair(session: Session, zone: str, force: bool, dry_run: bool, yes: bool, reason: str) -> None:
     """Check, and repair what can be: say again what is missing or wrong, remove what is provably a former client's.
 
-    Only on the primary in normal, or on a server in partner-down. --dry-run prints the repairs for nsupdate.
+    Only in normal or in partner-down; of a pair in normal only the primary removes. --dry-run prints the repairs for nsupdate.
     """
     from failoverd.ctl import show_names
 
@@ -303,7 +303,8 @@ def repair(session: Session, zone: str, force: bool, dry_run: bool, yes: bool, r
         )
     body = {"force": force, "reason": reason}
     done = cast("RepairDone", client.post("ddns", "audits", str(answer["number"]), "repair", body=body))
-    did(session, done, f"{done['repairs']} repairs are under way: failoverctl ddns status", reason)
+    left = f", {done['left']} removals are left to the primary" if done["left"] else ""
+    did(session, done, f"{done['repairs']} repairs are under way: failoverctl ddns status{left}", reason)
     _unseen(answer)
 
 

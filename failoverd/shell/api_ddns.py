@@ -181,7 +181,7 @@ class DdnsApi:
         run = self._tools.audits.get(_number(request))
         args = {"audit": str(run.number), "force": str(body.force)}
         try:
-            count = await self._tools.audits.repair(
+            count, left = await self._tools.audits.repair(
                 run, self._api.loop.command, request[WHO], body.reason, force=body.force, dry_run=body.dry_run
             )
         except AuditRefused as refused:
@@ -189,7 +189,7 @@ class DdnsApi:
             raise
         if not body.dry_run:
             self._api.changed(request, "ddns-repair", args, body.reason, f"{count} names")
-        return answer({"repairs": count, "done": not body.dry_run})
+        return answer({"repairs": count, "left": left, "done": not body.dry_run})
 
     def _view(self, run: Audit, after: int) -> dict[str, object]:
         entries = run.entries if run.state == "done" else []

@@ -174,6 +174,7 @@ class RepairDone(Answer):
     """POST /v1/ddns/audits/{number}/repair: how many names it is about, and whether it was ordered; they are repaired one by one."""
 
     repairs: Count
+    left: Annotated[int, Field(ge=0, description="removals that are left to the primary of the pair")]
     done: bool
 
 

@@ -192,8 +192,8 @@ class Audits:
                 )
         return found
 
-    async def repair(self, run: Audit, command: Command, who: str, why: str, *, force: bool, dry_run: bool) -> int:
-        """Order the repairs of an audit. How many. Raises AuditRefused."""
+    async def repair(self, run: Audit, command: Command, who: str, why: str, *, force: bool, dry_run: bool) -> tuple[int, int]:
+        """Order the repairs of an audit: how many, and how many removals are left to the primary. Raises AuditRefused."""
         if run.state != "done" or run.what != "check":
             raise AuditRefused("refused", f"audit {run.number} is {run.state if run.what == 'check' else 'no check'}")
         if self._wall() - run.ended > FRESH_S or run.queued:
@@ -202,16 +202,16 @@ class Audits:
             raise AuditRefused("refused", "; ".join(over))
         findings = run.repairable()
         common = {"total": str(len(findings)), "zone": " ".join(report.zone for report in run.zones)}
-        count = 0
+        count = left = 0
         for at in range(0, max(len(findings), 1), SLICE):
             part = findings[at : at + SLICE]
             args = {**common, "findings": json.dumps(part), "first": "1" if not at else "", "dry_run": "1" if dry_run else ""}
             done: Any = await _ask(command, "ddns-repair", {k: v for k, v in args.items() if v}, who, why)
-            count += done["rows"]
+            count, left = count + done["rows"], left + done["left"]
             if dry_run:
-                return len(findings)
+                return len(findings), 0
         run.queued = count
-        return count
+        return count, left
 
 
 def _in(report: ZoneReport, finding: audit.Finding, zones: list[ZoneReport]) -> bool:

@@ -205,14 +205,21 @@ def pair(server: str, state: ServerState | None) -> NodeLoop:
         ("dhcp1", ServerState.COMMUNICATIONS_INTERRUPTED, "refused", "repairs need normal, or partner-down"),
         ("dhcp1", ServerState.POTENTIAL_CONFLICT, "refused", "repairs need normal, or partner-down"),
         ("dhcp1", ServerState.NORMAL, "ok", ""),
-        ("dhcp2", ServerState.NORMAL, "refused", "repair on the primary"),
+        ("dhcp2", ServerState.NORMAL, "ok", ""),
         ("dhcp2", ServerState.PARTNER_DOWN, "ok", ""),
     ],
 )
-async def test_only_one_server_of_a_pair_repairs(server: str, state: ServerState | None, code: str, why: str) -> None:
+async def test_repairs_need_a_whole_pair_and_one_server_removes(
+    server: str, state: ServerState | None, code: str, why: str
+) -> None:
     loop = pair(server, state)
     loop.node._fenced = lambda endpoint: False  # type: ignore[method-assign,misc]
     await loop.command("status", {}, "", "")
-    reply = await loop.command("ddns-repair", {"findings": "[]", "first": "1"}, "alice", "ticket 7")
+    stale = ["main", "fwd", H1, "stale", "remove", "", [["A", "192.0.2.10"]], [["A", "192.0.2.10"]], "AAAB", ""]
+    args = {"findings": json.dumps([stale]), "first": "1"}
+    reply = await loop.command("ddns-repair", args, "alice", "ticket 7")
     assert reply.code == code
     assert why in reply.message
+    if code == "ok":
+        left = int((server, state) == ("dhcp2", ServerState.NORMAL))
+        assert reply.body == {"rows": 1 - left, "left": left, "done": True}
