@@ -7,6 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dns.flags
+import dns.message
+import dns.opcode
+import dns.query
+import dns.rcode
 import pytest
 
 from failoverd.ddns.propagation import WatchedZone, WatchPlan
@@ -25,15 +30,21 @@ STATIC = {"ns1.example.test. 3600 A 192.0.2.1", "ns2.example.test. 3600 A 127.0.
 
 
 class Secondary(Named):
-    """A named that has the zone from a master, and hears of changes by its refresh timer only until `notify` is on."""
+    """A named that has the zone from a master, and hears of a change only when `notify` tells it."""
 
     def __init__(self, home: Path, master: Named) -> None:
         super().__init__(home, {})
         text = self.config.read_text() + (
             f'server 127.0.0.1 {{ keys {{ "admin-key"; }}; }};\nzone "example.test" {{ type secondary; file "{home}/zone.db"; '
-            f"primaries {{ 127.0.0.1 port {master.port}; }}; min-refresh-time 3; max-refresh-time 3; }};\n"
+            f"primaries {{ 127.0.0.1 port {master.port}; }}; }};\n"
         )
         self.config.write_text(text)
+
+    def notify(self) -> None:
+        """What a master says after a change (RFC 1996)."""
+        message = dns.message.make_query(FORWARD, "SOA", flags=dns.flags.AA)
+        message.set_opcode(dns.opcode.NOTIFY)
+        assert dns.query.udp(message, "127.0.0.1", 5, self.port).rcode() == dns.rcode.NOERROR
 
 
 @pytest.fixture
@@ -43,6 +54,10 @@ def pair(tmp_path: Path) -> Iterator[tuple[Named, Secondary]]:
     secondary = Secondary(tmp_path / "secondary", master)
     master.start()
     secondary.start()
+    end = time.monotonic() + 10
+    while "SOA" not in str(dns.query.udp(dns.message.make_query(FORWARD, "SOA"), "127.0.0.1", 5, secondary.port).answer):
+        assert time.monotonic() < end, secondary.log()
+        time.sleep(0.05)
     yield master, secondary
     secondary.stop()
     master.stop()
@@ -90,6 +105,8 @@ async def test_a_change_is_followed_to_the_secondary(pair: tuple[Named, Secondar
     assert watch.row()["serial"] == 1
     assert watch.row()["master_serial"] == 2
     assert any("NOTIFY does not reach it" in text for text in watch.made.warnings())
+    await watch.until(lambda: bool(watch.notes))
+    secondary.notify()
     await watch.until(lambda: watch.row()["state"] == "ok")
     assert watch.row()["lag_s"] == 0
     assert [note.name for note in watch.notes] == ["ddns-secondary-behind", "ddns-secondary-level"]
@@ -106,6 +123,7 @@ async def test_where_asks_master_and_secondary_for_the_record(pair: tuple[Named,
     places = await watch.made.where(NAME)
     assert [(place["master"], place["shows"]) for place in places] == [(True, True), (False, False)]
     assert places[0]["records"] == ["A 192.0.2.10"]
+    secondary.notify()
     await watch.until(lambda: watch.row()["state"] == "ok")
     assert [place["shows"] for place in await watch.made.where(NAME)] == [True, True]
     watch.want = {"main": frozenset()}
