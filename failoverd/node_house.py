@@ -36,7 +36,7 @@ class House:
         self.scopes = compile.scopes(config, server)
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
-        self.inheritance = Inheritance(compile.dns_plan(config), self.planner)
+        self.inheritance = Inheritance(compile.dns_plan(config), self.planner, self._held)
         self.low_disk = False
         self.left_free: set[str] = set()
         self.interfaces: dict[str, tuple[tuple[int, int], ...]] = {}
@@ -173,6 +173,10 @@ class House:
                 and self.endpoint_at(lease.address) is self.endpoints[relationship]
             ):
                 self.inheritance.look(lease)
+
+    def _held(self, address: int) -> bool:
+        """Whether a client holds an address, as far as is known here."""
+        return self.table.get(address).state is BindingState.ACTIVE
 
     def _granted_apart(self, relationship: str, old: ServerState, rights: Rights) -> list[Lease]:
         """The live leases that we granted since the last proven contact before this link; all of them when we come from anything but a

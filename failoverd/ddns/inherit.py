@@ -9,6 +9,7 @@ Nothing is stored: after a restart in partner-down all ended leases are looked a
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from failoverd.ddns.audit import Class, Finding, Repair
@@ -41,7 +42,7 @@ class Lookup:
     """One ended lease at one target. `pointer`: owner name of its PTR; `name`: what the PTR says, "" until it is known."""
 
     target: str
-    address: str
+    address: int
     hw: bytes
     client_id: bytes
     pointer: str
@@ -50,13 +51,16 @@ class Lookup:
 
 
 class Inheritance:
-    """`look` takes the leases, `due` asks, `answered` hands what is proven to the planner's repairs."""
+    """`look` takes the leases, `due` asks, `answered` hands what is proven to the planner's repairs. `held`: whether somebody holds an
+    address now: then its name may be right again, whoever gave it."""
 
-    def __init__(self, plan: DnsPlan, planner: Planner) -> None:
+    def __init__(self, plan: DnsPlan, planner: Planner, held: Callable[[int], bool]) -> None:
         self._plan = plan
         self._planner = planner
+        self._held = held
         self._targets = sorted({zone.target for zone in plan.zones})
         self._waiting: deque[Lookup] = deque()
+        self._later: deque[Lookup] = deque()  # by their time: all wait equally long
         self._asked: dict[int, Lookup] = {}
         self._ident = 0  # the planner's own count up from 1
         self._next_mono = 0.0
@@ -65,27 +69,24 @@ class Inheritance:
         """A lease that ended and whose name, if it had one, is not known here."""
         pointer = pointer_of(lease)
         for target in self._targets if pointer and (lease.hw or lease.client_id) else ():
-            self._waiting.append(Lookup(target, dotted(lease.address), lease.hw, lease.client_id, pointer))
+            self._waiting.append(Lookup(target, lease.address, lease.hw, lease.client_id, pointer))
 
     def deadline(self) -> float:
         """Monotonic time at which `due` has something to do."""
-        if not self._waiting or self._planner.fenced or len(self._asked) >= WINDOW:
+        if self._planner.fenced or len(self._asked) >= WINDOW or not (self._waiting or self._later):
             return FOREVER
-        return max(self._next_mono, min(lookup.after for lookup in self._waiting))
+        return self._next_mono if self._waiting else max(self._next_mono, self._later[0].after)
 
     def due(self, now: Now, out: Output) -> None:
         """Ask what the rate and the window allow."""
         if now.mono < self.deadline():
             return
         self._next_mono = now.mono + SLICE_S
-        for _ in range(min(len(self._waiting), SLICE)):
-            if len(self._asked) >= WINDOW:
-                return
+        while self._later and self._later[0].after <= now.mono:
+            self._waiting.append(self._later.popleft())
+        for _ in range(min(len(self._waiting), SLICE, WINDOW - len(self._asked))):
             lookup = self._waiting.popleft()
-            if lookup.after > now.mono:
-                self._waiting.append(lookup)
-            else:
-                self._ask(lookup, lookup.pointer, ("PTR",), out)
+            self._ask(lookup, lookup.pointer, ("PTR",), out)
 
     def _ask(self, lookup: Lookup, name: str, types: tuple[str, ...], out: Output) -> None:
         zone = self._plan.zone_for(name, lookup.target)
@@ -103,7 +104,7 @@ class Inheritance:
             return True
         if answer.rcode not in ("NOERROR", "NXDOMAIN"):
             lookup.name, lookup.after = "", now.mono + RETRY_S
-            self._waiting.append(lookup)
+            self._later.append(lookup)
         elif lookup.name:
             self._judge(lookup, answer, now, out)
         elif answer.records:
@@ -113,16 +114,16 @@ class Inheritance:
 
     def _judge(self, lookup: Lookup, answer: DnsAnswer, now: Now, out: Output) -> None:
         """The records of the name: is it proven?"""
-        name = lookup.name.lower()
+        name, address = lookup.name.lower(), dotted(lookup.address)
         addresses = {text for rtype, text in answer.records if rtype == "A"}
         dhcids = {text for rtype, text in answer.records if rtype == "DHCID"}
         known = guard_candidates(lookup.hw, lookup.client_id, name, cased=lookup.name)
         proofs = [each for each in known if each.rtype == "DHCID" and each.text in dhcids]
-        if not proofs or addresses != {lookup.address}:
+        if not proofs or addresses != {address} or self._held(lookup.address):
             return
-        out.notes.append(Note(INHERITED, now.wall, lookup.hw, subject=name, detail=f"{lookup.address}, DHCID {proofs[0].how}"))
+        out.notes.append(Note(INHERITED, now.wall, lookup.hw, subject=name, detail=f"{address}, DHCID {proofs[0].how}"))
         removals = (
-            (FORWARD, name, (("A", lookup.address),), proofs[0].text),
+            (FORWARD, name, (("A", address),), proofs[0].text),
             (REVERSE, lookup.pointer, (("PTR", name),), ""),
         )
         findings = [

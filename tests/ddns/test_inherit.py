@@ -23,7 +23,8 @@ class Survivor:
         self.rig = Rig()
         self.rig.master = self.partner.master
         self.rig.answer = self.partner.master.answer
-        self.made = Inheritance(PLAN, self.rig.planner)
+        self.held: set[int] = set()
+        self.made = Inheritance(PLAN, self.rig.planner, self.held.__contains__)
         self.asked: list[DnsQuery] = []
         self.notes: list[str] = []
 
@@ -100,6 +101,15 @@ def test_a_name_that_has_a_row_here_is_the_rows_business() -> None:
     survivor.ended(lease(10, 1))
     survivor.drive()
     assert f"{H1} A 192.0.2.30" in survivor.rig.zone()
+
+
+def test_an_address_that_is_held_again_keeps_its_name() -> None:
+    """The master was silent for long, and meanwhile the partner came back and gave the client its address again."""
+    survivor = Survivor(lease(10, 1))
+    survivor.ended(lease(10, 1))
+    survivor.held.add(lease(10, 1).address)
+    survivor.drive()
+    assert survivor.rig.zone() == {f"{H1} A 192.0.2.10", f"10.{REVERSE} PTR {H1}"}
 
 
 def test_a_silent_master_is_asked_again() -> None:

@@ -154,6 +154,8 @@ class Site:
     @classmethod
     def build(cls, lab: Lab, product: str, lease_s: int) -> Site:
         """Nothing is started. MCLT is the lease time: first leases are as long as later ones."""
+        for program in ("named", "dhcpd"):
+            lab.program(program)  # now: a copy made while another thread forks may still be open for writing when it is run
         lab.net("office")
         first, second, ns1 = (lab.host(name) for name in ("dhcp1", "dhcp2", "ns1"))
         for host, address in ((first, FIRST), (second, SECOND), (ns1, MASTER)):
