@@ -9,10 +9,9 @@ from __future__ import annotations
 import ipaddress
 import json
 from bisect import bisect_right
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from failoverd.ddns.audit import Repair, finding_of, fingerprint, reverse_address
+from failoverd.ddns.audit import Repair, finding_of, fingerprint, ipv4, reverse_address
 from failoverd.ddns.dhcid import guard
 from failoverd.ddns.names import dotted, reverse_name
 from failoverd.ddns.repair import TROUBLED, Hold, Job
@@ -111,10 +110,11 @@ def _show(node: Node, command: Command, now: Now) -> Answer:
     rows = _named(node, text)
     names = {absolute(text), *(row.name for row in rows)}
     addresses = {address for name in names if (address := reverse_address(name)) is not None}
+    addresses |= {address for name in names for address in node.planner.claimants(name)} | ({ipv4(text)} - {-1})
     leases = []
-    for lease in node.table.rows():
+    for lease in (node.table.get(address) for address in sorted(addresses)):
         name = wanted_name(lease)
-        if name and (name in names or lease.address in addresses or dotted(lease.address) == text):
+        if name:
             dhcid = guard(lease.hw, lease.client_id, name)
             leases.append({"address": dotted(lease.address), "name": name, "hw": lease.hw.hex(":"), "dhcid": dhcid})
     if not rows and not leases and not args.get("anyway"):
@@ -173,16 +173,25 @@ def _picked(node: Node, what: str) -> list[Row] | str:
         zone = absolute(what)
         found = [row for row in rows if row.zone == zone] or _named(node, what)
         return found or f"{what} is no zone of ours, and nothing is wanted at that name"
-    low, high = int(network.network_address), int(network.broadcast_address)
-    found = [row for row in rows if any(low <= address <= high for address in _addresses(row))]
+    octets = str(network.network_address).split(".")[: network.prefixlen // 8]
+    prefix, suffix = ".".join([*octets, ""]), ".".join([*octets[::-1], "in-addr.arpa."])
+    found = [row for row in rows if _inside(row, network, prefix, suffix)]
     return found or f"no row belongs to {what}"
 
 
-def _addresses(row: Row) -> Iterable[int]:
+def _inside(row: Row, network: ipaddress.IPv4Network, prefix: str, suffix: str) -> bool:
+    """Whether a row is about an address of a network; whole octets are compared as text, for there may be 100,000 rows."""
+    exact = network.prefixlen % 8 == 0
     if row.kind == REVERSE:
-        address = reverse_address(row.name)
-        return () if address is None else (address,)
-    return [int(ipaddress.IPv4Address(value.text)) for value in (*row.want, *row.have) if value.rtype == "A"]
+        if not row.name.endswith(suffix):
+            return False
+        return exact or _within(reverse_address(row.name), network)
+    texts = [value.text for value in (row.want or row.have) if value.rtype == "A"]
+    return any((text + ".").startswith(prefix) and (exact or _within(ipv4(text), network)) for text in texts)
+
+
+def _within(address: int | None, network: ipaddress.IPv4Network) -> bool:
+    return address is not None and int(network.network_address) <= address <= int(network.broadcast_address)
 
 
 def _drop(node: Node, command: Command, now: Now) -> Answer:

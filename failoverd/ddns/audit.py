@@ -120,7 +120,7 @@ class Clients:
         there = {(rtype, text) for rtype, text in records if rtype in {"DHCID", "TXT"}}
         if not there:
             return None
-        maybe = [self._by_address.get(_address(text)) for rtype, text in records if rtype == "A"]
+        maybe = [self._by_address.get(ipv4(text)) for rtype, text in records if rtype == "A"]
         leases = {lease.address: lease for lease in [*maybe, *self._by_label.get(name.split(".", 1)[0], ())] if lease is not None}
         for lease in sorted(leases.values(), key=lambda each: (each.state is not BindingState.ACTIVE, each.address)):
             for guard in guard_candidates(lease.hw, lease.client_id, name, cased=lease.hostname):
@@ -203,7 +203,7 @@ def _proof(name: str, records: Records, row: Row, clients: Clients) -> Guard | N
     """The old guard of the client that `row` is for, when it is what stands there."""
     there = {(rtype, text) for rtype, text in records if rtype in {"DHCID", "TXT"}}
     for value in row.want:
-        lease = clients.at(_address(value.text)) if value.rtype == "A" else None
+        lease = clients.at(ipv4(value.text)) if value.rtype == "A" else None
         if lease is not None and there:
             for guard in guard_candidates(lease.hw, lease.client_id, name, cased=lease.hostname):
                 if guard[:2] in there and guard.text != row.guard:
@@ -222,7 +222,7 @@ def _unwanted(name: str, records: Records, clients: Clients, now: float) -> _Ver
         return Class.BROKEN, Repair.NONE, " ".join(dhcids), (), ""
     found = clients.owner(name, records)
     if found is None:
-        inside = any(clients.inside(_address(text)) for text in addresses)
+        inside = any(clients.inside(ipv4(text)) for text in addresses)
         if not dhcids:
             return Class.FOREIGN, Repair.NONE, "no DHCID" + (", inside our pools" if inside else ""), (), ""
         if not addresses and "AAAA" not in types:
@@ -284,7 +284,8 @@ def _ended_lately(lease: Lease, now: float) -> bool:
     return max(lease.cltt, lease.partner_cltt, lease.ends if lease.ends <= now else 0) > now - REST_S
 
 
-def _address(text: str) -> int:
+def ipv4(text: str) -> int:
+    """An address of four decimal numbers, -1 for other text. A twentieth of what `ipaddress` costs."""
     parts = text.split(".")
     if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) < 4 for part in parts):
         return -1
@@ -296,7 +297,7 @@ def reverse_address(name: str) -> int | None:
     labels = name.lower().rstrip(".").split(".")
     if len(labels) != 6 or labels[4:] != ["in-addr", "arpa"]:
         return None
-    address = _address(".".join(labels[3::-1]))
+    address = ipv4(".".join(labels[3::-1]))
     return address if address >= 0 else None
 
 

@@ -99,6 +99,10 @@ class Planner:
         elif mine:
             self._hurry(name, new.address, now, out)
 
+    def claimants(self, name: str) -> tuple[int, ...]:
+        """The addresses of the live leases that want a name."""
+        return tuple(claim.address for claim in self._claims.of(name))
+
     def _want_again(self, name: str, now: Now, out: Output) -> None:
         """Want what the live leases of a name want, also where no row says so yet (a zone that was configured since)."""
         for claim in self._claims.of(name)[:1]:

@@ -128,7 +128,17 @@ async def test_hold_and_release_keep_who_and_why(site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("what", "rows"),
-    [("all", 4), ("192.0.2.0/24", 4), ("192.0.2.10", 2), ("example.test", 2), ("h1.example.test", 2), ("2.0.192.in-addr.arpa.", 2)],
+    [
+        ("all", 4),
+        ("192.0.2.0/24", 4),
+        ("192.0.2.10", 2),
+        ("192.0.2.8/29", 4),
+        ("0.0.0.0/0", 4),
+        ("192.0.2.11/32", 2),
+        ("example.test", 2),
+        ("h1.example.test", 2),
+        ("2.0.192.in-addr.arpa.", 2),
+    ],
 )
 async def test_resend_picks(site: Site, what: str, rows: int) -> None:
     status, answer = await ask(site, "POST", "/v1/ddns/resend", {"what": what, "dry_run": True})
