@@ -203,6 +203,10 @@ class Outbox(Rounds):
         wrote = answer.rcode == "NOERROR" and not sent.queries
         if about_names and (wrote or lane.reason != "SERVFAIL") and lane.accepts(now.wall):
             out.notes.append(Note(reasons.RELEASED, now.wall, subject=lane.zone, detail=lane.target))
+        if about_names and answer.rcode != "INTERNAL" and not lane.reason:
+            if answer.detail and answer.detail != lane.detail:
+                out.notes.append(Note(reasons.REMARK, now.wall, subject=lane.zone, detail=answer.detail))
+            lane.detail = answer.detail
         if first.repair is not None:
             self._surveyed(first, first.repair, answer, now, out)
         elif many and answer.rcode in PREREQUISITE_FAILURES and not sent.second:

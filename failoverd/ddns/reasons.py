@@ -67,6 +67,12 @@ HOLD = declare(
     "SERVFAIL (it cannot load or write the zone). Nothing is lost: the names wait, one is tried again every minute.",
 )
 HELD_STILL = declare("ddns-zone-still-held", "debug", "A held zone was tried again and still refuses.")
+REMARK = declare(
+    "ddns-zone-remark",
+    "warning",
+    "The zone takes updates, but something about it needs the operator: the master no longer takes the key of key-file and the one "
+    "of key-next-file is in use.",
+)
 RELEASED = declare("ddns-zone-released", "info", "The zone takes updates again.")
 OPEN = declare(
     "ddns-server-silent",

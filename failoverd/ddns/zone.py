@@ -14,6 +14,7 @@ class Zone:
     primaries: tuple[tuple[str, int], ...]
     key_file: str
     key_name: str = ""
+    key_next_file: str = ""  # the key that the master will know after a rollover, "" for none
     static_key_file: str = ""  # the operator's own key for static entries, "" for none
 
 

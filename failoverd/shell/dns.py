@@ -2,12 +2,14 @@
 
 Only a verified reply is an answer. A datagram that is unsigned, or whose MAC is wrong, is discarded and the wait goes on (RFC 8945
 5.3.2: nobody may end a transaction by forging); BADKEY and BADSIG come unsigned by nature, so they count only when the time is up.
-A retry has a new id and a new signature; a late reply to an earlier copy still counts.
+A retry has a new id and a new signature; a late reply to an earlier copy still counts. Short messages go by UDP, longer ones and those
+that UDP lost over one TCP connection for each server, which stays open while it is used.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import struct
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +24,9 @@ import dns.tsig
 from failoverd.ddns.zone import Zone
 from failoverd.ports import DnsAnswer, DnsQuery, DnsUpdate
 from failoverd.shell.dnskeys import KeyFileError, Keys
-from failoverd.shell.dnswire import FUDGE_S, encode_query, encode_update, records_of
+from failoverd.shell.dnssign import HmacSigner, Signer
+from failoverd.shell.dnstcp import Stream, Streams
+from failoverd.shell.dnswire import FUDGE_S, encode_query, records_of
 
 UDP_WAITS_S = (1.0, 2.0, 4.0)
 TCP_CONNECT_S = 5.0
@@ -32,25 +36,27 @@ CONCURRENT_MAX = 64
 REPLIES_MAX = 64  # datagrams looked at for one message: a flood must not occupy us
 
 Deliver = Callable[[DnsAnswer], None]
+Make = Callable[[Signer, int, int], tuple[bytes, bytes]]
+"""(signer, id, fudge) -> wire form and MAC of a new copy."""
+NEXT_KEY_IN_USE = "the master no longer takes the key of key-file: signed with key-next-file; put the new key into key-file"
 
 
 @dataclass(slots=True)
 class Asked:
     """The copies of one message that are out: id -> MAC of the request; and the unverified trouble that was heard meanwhile."""
 
-    key: dns.tsig.Key
+    signer: Signer
+    fudge_s: int = FUDGE_S
     macs: dict[int, bytes] = field(default_factory=dict)
     rcode: str = ""
     detail: str = ""
 
-    def copy(self, make: Callable[[], dns.message.Message]) -> bytes:
+    def copy(self, make: Make) -> bytes:
         """The wire form of a new copy, signed now."""
-        message = make()
-        while message.id in self.macs:
-            message.id = (message.id + 1) & 0xFFFF
-        message.use_tsig(self.key, fudge=FUDGE_S)
-        wire = message.to_wire()
-        self.macs[message.id] = message.mac or b""
+        ident = secrets.randbelow(0x10000)
+        while ident in self.macs:
+            ident = (ident + 1) & 0xFFFF
+        wire, self.macs[ident] = make(self.signer, ident, self.fudge_s)
         return wire
 
     def judge(self, wire: bytes) -> dns.message.Message | None:
@@ -65,7 +71,7 @@ class Asked:
             self.detail = self.detail or f"an unsigned {dns.rcode.to_text(dns.rcode.Rcode(flags & 0xF))} was discarded"
             return None
         try:
-            reply = dns.message.from_wire(wire, keyring={self.key.name: self.key}, request_mac=mac)
+            reply = self.signer.verify(wire, mac)
         except dns.tsig.PeerBadKey:
             self.rcode, self.detail = "BADKEY", "the master does not know the key, or knows it with another algorithm"
         except dns.tsig.PeerBadSignature:
@@ -107,7 +113,8 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 class DnsClient:
-    """Sends the planner's messages. `udp_waits_s`: how long each UDP copy may take before the next, then TCP."""
+    """Sends the planner's messages. `udp_waits_s`: how long each UDP copy may take before the next, then TCP.
+    `fudge_s`: how long a copy of a message may be taken by a master after it was signed."""
 
     def __init__(
         self,
@@ -117,11 +124,14 @@ class DnsClient:
         udp_waits_s: tuple[float, ...] = UDP_WAITS_S,
         tcp_connect_s: float = TCP_CONNECT_S,
         tcp_reply_s: float = TCP_REPLY_S,
+        fudge_s: int = FUDGE_S,
     ) -> None:
         self._zones = {(zone.target, zone.name): zone for zone in zones}
         self._keys = Keys(allow_weak=allow_weak)
         self._waits_s = udp_waits_s
-        self._tcp_connect_s, self._tcp_reply_s = tcp_connect_s, tcp_reply_s
+        self._tcp_reply_s, self._fudge_s = tcp_reply_s, fudge_s
+        self._streams = Streams(tcp_connect_s)
+        self._next_key: set[tuple[str, str]] = set()  # zones whose master took key-next-file last
         self._sick: dict[tuple[str, int], float] = {}
         self._tasks: set[asyncio.Task[DnsAnswer]] = set()
         self._slots = asyncio.Semaphore(CONCURRENT_MAX)
@@ -129,6 +139,7 @@ class DnsClient:
     def reload(self, zones: Iterable[Zone] | None = None) -> None:
         """Read the key files again (they are also read again when they change), and take over new zones."""
         self._keys.forget()
+        self._next_key.clear()
         if zones is not None:
             self._zones = {(zone.target, zone.name): zone for zone in zones}
 
@@ -138,6 +149,8 @@ class DnsClient:
         for zone in self._zones.values():
             try:
                 self._keys.of(zone)
+                if zone.key_next_file:
+                    self._keys.next_of(zone)
             except KeyFileError as error:
                 wrong.append(str(error))
         return list(dict.fromkeys(wrong))
@@ -161,6 +174,7 @@ class DnsClient:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._streams.close()
 
     # --- one message --------------------------------------------------------------------------------------------------
 
@@ -174,10 +188,9 @@ class DnsClient:
 
     async def _update(self, update: DnsUpdate) -> DnsAnswer:
         try:
-            encode_update(update)
+            answer, _ = await self._ask(update, lambda signer, ident, fudge_s: signer.sign_update(update, ident, fudge_s))
         except (dns.exception.DNSException, ValueError) as error:
             return DnsAnswer(update.ident, "INTERNAL", "", f"cannot be encoded: {error}")
-        answer, _ = await self._ask(update, lambda: encode_update(update))
         return answer
 
     async def _query(self, query: DnsQuery) -> DnsAnswer:
@@ -185,44 +198,71 @@ class DnsClient:
         records: list[tuple[str, str]] = []
         answer = DnsAnswer(query.ident, "INTERNAL", "", "asks for no type")
         for rtype in query.types:
+
+            def make(signer: Signer, ident: int, fudge_s: int, rtype: str = rtype) -> tuple[bytes, bytes]:
+                message = encode_query(query, rtype)
+                message.id = ident
+                return signer.sign(message, fudge_s)
+
             try:
-                encode_query(query, rtype)
+                answer, reply = await self._ask(query, make)
             except (dns.exception.DNSException, ValueError) as error:
                 return DnsAnswer(query.ident, "INTERNAL", "", f"cannot be encoded: {error}")
-            answer, reply = await self._ask(query, lambda rtype=rtype: encode_query(query, rtype))  # type: ignore[misc]
             if answer.rcode != "NOERROR" or reply is None:
                 return answer
             records += records_of(reply, query.name, rtype)
         answer.records = tuple(records)
         return answer
 
-    async def _ask(
-        self, message: DnsUpdate | DnsQuery, make: Callable[[], dns.message.Message]
-    ) -> tuple[DnsAnswer, dns.message.Message | None]:
-        """Ask the primaries in order, those that did not answer lately last."""
-        zone = self._zones.get((message.target, message.zone))
+    async def _ask(self, message: DnsUpdate | DnsQuery, make: Make) -> tuple[DnsAnswer, dns.message.Message | None]:
+        """Ask with the zone's key, and with the next one when the master does not know the first (a rollover)."""
+        at = (message.target, message.zone)
+        zone = self._zones.get(at)
         if zone is None or not zone.primaries:
             return DnsAnswer(message.ident, "INTERNAL", "", f"no primary is configured for {message.zone}"), None
-        try:
-            key = self._keys.of(zone)
-        except KeyFileError as error:
-            return DnsAnswer(message.ident, "BADKEY", "", str(error)), None
+        answer, reply = DnsAnswer(message.ident, "BADKEY", ""), None
+        order = (False, True) if zone.key_next_file else (False,)
+        copies = 0
+        for following in reversed(order) if at in self._next_key else order:
+            try:
+                key = self._keys.next_of(zone) if following else self._keys.of(zone)
+            except KeyFileError as error:
+                answer.detail = answer.detail or str(error)
+                continue
+            answer, reply = await self._primaries(message, zone, HmacSigner(key), make)
+            copies = answer.copies = answer.copies + copies
+            if answer.rcode not in {"BADKEY", "BADSIG"}:
+                (self._next_key.add if following else self._next_key.discard)(at)
+                answer.detail = answer.detail or (NEXT_KEY_IN_USE if following else "")
+                break
+        return answer, reply
+
+    async def _primaries(
+        self, message: DnsUpdate | DnsQuery, zone: Zone, signer: Signer, make: Make
+    ) -> tuple[DnsAnswer, dns.message.Message | None]:
+        """Ask the primaries in order, those that did not answer lately last; after SICK_S one message asks the first again."""
         loop = asyncio.get_running_loop()
         answer = DnsAnswer(message.ident, "UNREACHABLE", "")
+        copies = 0
         for primary in sorted(zone.primaries, key=lambda at: self._sick.get(at, 0.0) > loop.time()):
-            asked = Asked(key)
+            if primary in self._sick:
+                self._sick[primary] = loop.time() + SICK_S  # the others do not wait for it meanwhile
+            asked = Asked(signer, self._fudge_s)
             rcode, reply = await self._exchange(primary, asked, make)
-            answer = DnsAnswer(message.ident, rcode, f"{primary[0]}:{primary[1]}", asked.detail if reply is None else "")
+            copies += len(asked.macs)
+            detail = asked.detail if reply is None else ""
+            answer = DnsAnswer(message.ident, rcode, f"{primary[0]}:{primary[1]}", detail, copies=copies)
             if rcode not in {"TIMEOUT", "UNREACHABLE"}:
                 self._sick.pop(primary, None)
                 return answer, reply
             self._sick[primary] = loop.time() + SICK_S
         return answer, None
 
-    async def _exchange(
-        self, primary: tuple[str, int], asked: Asked, make: Callable[[], dns.message.Message]
-    ) -> tuple[str, dns.message.Message | None]:
+    async def _exchange(self, primary: tuple[str, int], asked: Asked, make: Make) -> tuple[str, dns.message.Message | None]:
         """UDP copies, then TCP, with one primary: (rcode or TIMEOUT or UNREACHABLE, the verified reply)."""
+        wire = asked.copy(make)
+        if len(wire) > 512:  # RFC 1035 4.2.1: longer than any server must take
+            return await self._tcp(primary, asked, make, wire)
         loop = asyncio.get_running_loop()
         try:
             transport, protocol = await loop.create_datagram_endpoint(_Datagrams, remote_addr=primary)
@@ -230,11 +270,8 @@ class DnsClient:
             asked.detail = error.strerror or str(error)
             return "UNREACHABLE", None
         try:
-            for wait_s in self._waits_s:
-                wire = asked.copy(make)
-                if len(wire) > 512:  # RFC 1035 4.2.1: longer than any server must take
-                    break
-                transport.sendto(wire)
+            for number, wait_s in enumerate(self._waits_s):
+                transport.sendto(wire if not number else asked.copy(make))
                 reply = await self._listen(protocol, asked, wait_s)
                 if isinstance(reply, OSError):
                     asked.detail = reply.strerror or str(reply)
@@ -247,7 +284,7 @@ class DnsClient:
                     return asked.rcode, None
         finally:
             transport.close()
-        return await self._tcp(primary, asked, make)
+        return await self._tcp(primary, asked, make, asked.copy(make))
 
     async def _listen(self, protocol: _Datagrams, asked: Asked, wait_s: float) -> dns.message.Message | OSError | None:
         """The first verified reply within the time, an error of the socket, or None."""
@@ -265,26 +302,36 @@ class DnsClient:
                 return reply
         return None
 
-    async def _tcp(
-        self, primary: tuple[str, int], asked: Asked, make: Callable[[], dns.message.Message]
-    ) -> tuple[str, dns.message.Message | None]:
-        try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(*primary), self._tcp_connect_s)
-        except (OSError, TimeoutError) as error:
-            asked.detail = asked.detail or f"TCP: {getattr(error, 'strerror', '') or 'no connection'}"
-            return "TIMEOUT", None
-        try:
+    async def _tcp(self, primary: tuple[str, int], asked: Asked, make: Make, wire: bytes) -> tuple[str, dns.message.Message | None]:
+        """Over the server's connection; when one that was open turns out to be gone, once more over a new one."""
+        for _ in range(2):
+            try:
+                stream, fresh = await self._streams.get(primary)
+            except (OSError, TimeoutError) as error:
+                asked.detail = asked.detail or f"TCP: {getattr(error, 'strerror', '') or 'no connection'}"
+                return "TIMEOUT", None
+            found = await self._stream(stream, asked, wire)
+            if found is not None:
+                return found
+            await self._streams.drop(primary, stream)
+            if fresh:
+                break
             wire = asked.copy(make)
-            writer.write(struct.pack("!H", len(wire)) + wire)
+        return "TIMEOUT", None
+
+    async def _stream(self, stream: Stream, asked: Asked, wire: bytes) -> tuple[str, dns.message.Message | None] | None:
+        """One copy over one connection; None when the connection ended or said nothing in time."""
+        queue = stream.send(wire)
+        try:
             async with asyncio.timeout(self._tcp_reply_s):
-                while True:
-                    (length,) = struct.unpack("!H", await reader.readexactly(2))
-                    reply = asked.judge(await reader.readexactly(length))
+                while frame := await queue.get():
+                    reply = asked.judge(frame)
                     if reply is not None:
                         return dns.rcode.to_text(reply.rcode()), reply
                     if asked.rcode:
                         return asked.rcode, None  # the stream is the server's, nobody else can put a reply into it unseen
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            return "TIMEOUT", None
+        except TimeoutError:
+            pass
         finally:
-            writer.close()
+            stream.forget(wire, queue)
+        return None

@@ -10,6 +10,7 @@ import binascii
 import os
 import re
 import stat
+from dataclasses import replace
 
 import dns.exception
 import dns.name
@@ -18,6 +19,14 @@ import dns.tsig
 from failoverd.ddns.zone import Zone
 
 KEY_FILE_MAX = 65536
+KEYGEN_NUMBERS = {
+    "157": "hmac-md5",
+    "161": "hmac-sha1",
+    "162": "hmac-sha224",
+    "163": "hmac-sha256",
+    "164": "hmac-sha384",
+    "165": "hmac-sha512",
+}  # BIND's numbers in the names of K files
 ALGORITHMS = {
     "hmac-sha224": dns.tsig.HMAC_SHA224,
     "hmac-sha256": dns.tsig.HMAC_SHA256,
@@ -31,6 +40,8 @@ WEAK = {"hmac-md5": dns.tsig.HMAC_MD5, "hmac-sha1": dns.tsig.HMAC_SHA1}
 MD5_LONG = "hmac-md5.sig-alg.reg.int"  # how ISC writes it
 
 _COMMENT = re.compile(r'("[^"\n]*")|//[^\n]*|#[^\n]*|/\*.*?\*/', re.DOTALL)
+_NSUPDATE = re.compile(r"(?:(hmac-[A-Za-z0-9.-]+):)?([A-Za-z0-9_.-]+):([A-Za-z0-9+/=]+)")
+_KEYGEN = re.compile(r"(\S+)\s+(?:\d+\s+)?IN\s+KEY\s+\d+\s+3\s+(\d+)\s+([A-Za-z0-9+/= ]+)")
 _TOKEN = re.compile(r'"([^"\n]*)"|([{};])|([^\s{};"]+)')
 
 
@@ -40,9 +51,13 @@ class KeyFileError(Exception):
 
 def parse_keys(text: str, source: str, *, allow_weak: bool = False) -> dict[str, dns.tsig.Key]:
     """All `key "name" { algorithm a; secret "base64"; };` of a file, by name (lower case, absolute). Other statements are skipped.
+    Also the one line `[algorithm:]name:secret` of nsupdate -y, and what dnssec-keygen wrote: `name. IN KEY flags 3 163 secret`.
 
     Raises KeyFileError: no key, an unknown or weak algorithm, a secret that is no base64.
     """
+    short = _short_form(text, source, allow_weak)
+    if short is not None:
+        return {short.name.to_text().lower(): short}
     plain = _COMMENT.sub(lambda m: m.group(1) or " ", text)
     tokens = [m.group(1) if m.group(1) is not None else m.group(0) for m in _TOKEN.finditer(plain)]
     keys: dict[str, dns.tsig.Key] = {}
@@ -56,6 +71,18 @@ def parse_keys(text: str, source: str, *, allow_weak: bool = False) -> dict[str,
     if not keys:
         raise KeyFileError(f'{source}: holds no key; expected key "name" {{ algorithm hmac-sha256; secret "..."; }};')
     return keys
+
+
+def _short_form(text: str, source: str, allow_weak: bool) -> dns.tsig.Key | None:
+    """The key of a file of one line, None when it is of another form."""
+    line = text.strip()
+    if match := _NSUPDATE.fullmatch(line):
+        algorithm, name, secret = match.groups()
+        return _key(name, ["algorithm", algorithm or "hmac-sha256", "secret", secret], source, allow_weak)
+    if (match := _KEYGEN.fullmatch(line)) and match.group(2) in KEYGEN_NUMBERS:
+        name, number, secret = match.groups()
+        return _key(name, ["algorithm", KEYGEN_NUMBERS[number], "secret", "".join(secret.split())], source, allow_weak)
+    return None
 
 
 def _statement_end(tokens: list[str], at: int) -> int:
@@ -134,3 +161,7 @@ class Keys:
         if key is None:
             raise KeyFileError(f"{zone.key_file}: holds no key {zone.key_name}; it holds {', '.join(keys)}")
         return key
+
+    def next_of(self, zone: Zone) -> dns.tsig.Key:
+        """The key of a zone after a rollover: the first of its key-next-file. Raises KeyFileError."""
+        return self.of(replace(zone, key_file=zone.key_next_file, key_name=""))
