@@ -1,6 +1,6 @@
 """An in-memory master that takes UPDATE messages as BIND 9.18 does (RFC 2136 3, with BIND's order: policy before prerequisites).
 
-It is itself tested against the 91 sequences of vectors/ddns-sequences.yaml, whose results were seen at a real BIND.
+It is itself tested against the 100 sequences of vectors/ddns-sequences.yaml, whose results were seen at a real BIND.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All 91 sequences against a real named: rcode, zone afterwards, step of the serial."""
+"""All 100 sequences against a real named: rcode, zone afterwards, step of the serial."""
 
 from __future__ import annotations
 

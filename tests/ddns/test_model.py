@@ -22,8 +22,8 @@ def base_zones() -> list[Zone]:
     return zones
 
 
-def test_there_are_91_sequences() -> None:
-    assert len(SEQUENCES) == 91
+def test_there_are_100_sequences() -> None:
+    assert len(SEQUENCES) == 100
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda s: s.ident)
