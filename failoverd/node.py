@@ -101,7 +101,6 @@ class Node(House):
             endpoint.tick(now, commit_age_s)
         self.left_free.clear()
         self.planner.fence(any(self._fenced(e) for e in self.endpoints.values()), now, self.out)
-        self.inheritance.due(now, self.out)
         self.planner.due(now, self.out)
         self.table.sweep_offers(now.mono)
         out, self.out = self.out, Output()
@@ -115,7 +114,7 @@ class Node(House):
     def deadline(self, now: Now) -> float:
         """The mono time of the next wanted step."""
         times = [endpoint.deadline(now) for endpoint in self.endpoints.values()]
-        times += [self.planner.deadline(now), self.inheritance.deadline()]
+        times.append(self.planner.deadline(now))
         due = self.table.next_due()
         if due is not None:
             times.append(now.mono + max(due - now.wall, 0.0))
@@ -167,8 +166,7 @@ class Node(House):
         return self.names.name(scope, address, client, asked)
 
     def _dns_answer(self, answer: DnsAnswer, now: Now) -> None:
-        if not self.inheritance.answered(answer, now, self.out):
-            self.planner.answered(answer, now, self.out)
+        self.planner.answered(answer, now, self.out)
 
     def _addresses(self, each: InterfaceAddresses, now: Now) -> None:
         self.interfaces[each.interface] = each.addresses

@@ -9,7 +9,6 @@ from random import Random
 
 from failoverd import compile
 from failoverd.config import Config
-from failoverd.ddns.inherit import Inheritance
 from failoverd.ddns.plan import Planner
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.hashing import is_ours, key
@@ -36,7 +35,6 @@ class House:
         self.scopes = compile.scopes(config, server)
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
-        self.inheritance = Inheritance(compile.dns_plan(config), self.planner, self._held)
         self.low_disk = False
         self.left_free: set[str] = set()
         self.interfaces: dict[str, tuple[tuple[int, int], ...]] = {}
@@ -89,8 +87,11 @@ class House:
         if spoken and (new.fqdn or old.fqdn):
             self.planner.lease_changed(old, new, origin, now, self.out)
         ended = old.state is BindingState.ACTIVE and new.state is not BindingState.ACTIVE
+        ended = ended or (new.client != old.client and new.state is BindingState.ACTIVE)
         if ended and not old.fqdn and endpoint is not None and endpoint.record.state is ServerState.PARTNER_DOWN:
-            self.inheritance.look(old)
+            self.planner.orphaned(old, now, self.out)
+        if spoken and new.state is BindingState.ACTIVE:
+            self.planner.revived(new, now, self.out)
         return new
 
     def _name_of(self, new: Lease) -> None:
@@ -154,6 +155,9 @@ class House:
             state = self.table.pool_of(lease.address)
             if state is not None and state.pool.relationship == relationship:
                 self.table.set_due(lease.address, mclt.due(lease, rights))
+        if old is ServerState.PARTNER_DOWN:
+            endpoint = self.endpoints[relationship]
+            self.planner.returned(lambda address: self.endpoint_at(address) is endpoint, now, self.out)
         if new is ServerState.PARTNER_DOWN:
             self.take_names_over(relationship, now)
         elif new is ServerState.NORMAL:
@@ -172,11 +176,7 @@ class House:
                 and not lease.fqdn
                 and self.endpoint_at(lease.address) is self.endpoints[relationship]
             ):
-                self.inheritance.look(lease)
-
-    def _held(self, address: int) -> bool:
-        """Whether a client holds an address, as far as is known here."""
-        return self.table.get(address).state is BindingState.ACTIVE
+                self.planner.orphaned(lease, now, self.out, again=True)
 
     def _granted_apart(self, relationship: str, old: ServerState, rights: Rights) -> list[Lease]:
         """The live leases that we granted since the last proven contact before this link; all of them when we come from anything but a

@@ -11,7 +11,7 @@ removes it, also when the partner is the one that freed the lease.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from failoverd.ddns import reasons
@@ -21,6 +21,7 @@ from failoverd.ddns.names import dotted
 from failoverd.ddns.outbox import FOREVER, Outbox
 from failoverd.ddns.repair import Repairs, is_hold
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value, row_key
+from failoverd.ddns.seek import Seeker, is_seek
 from failoverd.ddns.shelf import Shelf
 from failoverd.ddns.wants import Claim, Claims, pointer_of
 from failoverd.ddns.zone import DnsPlan
@@ -47,7 +48,8 @@ class Planner:
         self._targets = tuple(sorted({zone.target for zone in plan.zones}))
         self._taking: deque[bytes] = deque()
         self._meeting: deque[bytes] = deque()
-        self._shelf = Shelf(plan, [text for text in stored if not is_hold(text)])
+        self._shelf = Shelf(plan, [text for text in stored if not is_hold(text) and not is_seek(text)])
+        self._seeker = Seeker(plan, self._shelf, rng, filter(is_seek, stored))
         self._outbox = Outbox(plan, self._shelf, rng, self)
         self.repairs = Repairs(plan, self._shelf, filter(is_hold, stored), self._want_again)
 
@@ -219,6 +221,20 @@ class Planner:
             if row is not None and row.owner == ME and row.want:
                 self._shelf.reassert(row, self._rng.uniform(*MEETING_S), now, out, "contact again")
 
+    def orphaned(self, old: Lease, now: Now, out: Output, *, again: bool = False) -> None:
+        """Partner-down: a lease of the partner's has ended. A name that we never heard of is looked for, and removed when it is proven.
+        `again`: the caller says so at each boot, so it need not be stored."""
+        if old.client and old.partner_cltt and not old.fqdn:
+            self._seeker.begin(old, out, kept=not again)
+
+    def revived(self, lease: Lease, now: Now, out: Output) -> None:
+        """An address whose lease had ended is bound again."""
+        self._seeker.revived(lease, now, out)
+
+    def returned(self, which: Callable[[int], bool], now: Now, out: Output) -> None:
+        """Partner-down is over: the partner sees to the names of its own leases. `which`: whether an address is of that partner's."""
+        self._seeker.cancel(which, now, out)
+
     def fence(self, paused: bool, now: Now, out: Output) -> None:
         """Whether this server may send at all (safety.md 25). A message that is out is not called back; its answer is heard."""
         if paused != self._outbox.paused:
@@ -236,17 +252,21 @@ class Planner:
             self._meet_slice(now, out)
         if not self._outbox.paused:
             self.repairs.due(now, out)
+            self._seeker.due(now, out)
         self._outbox.due(now, out)
 
     def answered(self, answer: DnsAnswer, now: Now, out: Output) -> None:
         """One message came to its end."""
+        if answer.ident < 0:
+            self._seeker.answered(answer, now, out)
+            return
         self._outbox.answered(answer, now, out)
 
     def deadline(self, now: Now) -> float:
         """Monotonic time at which `due` has something to do, infinity for none."""
         if self._taking or self._meeting:
             return now.mono
-        bulk = FOREVER if self._outbox.paused else self.repairs.deadline()
+        bulk = FOREVER if self._outbox.paused else min(self.repairs.deadline(), self._seeker.deadline(now))
         return min(bulk, self._outbox.deadline(now))
 
     def name_for(self, wish: str, client: bytes) -> str:
@@ -285,6 +305,7 @@ class Planner:
             "rows": {str(state): n for state, n in counts.items()},
             "peer_rows": peer,
             "taking_over": len(self._taking),
+            "seeking": len(self._seeker),
             "zones": [self._zone_status(lane.target, lane.zone, now) for lane in self._shelf.lanes.values()],
             "servers": [
                 {

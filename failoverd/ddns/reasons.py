@@ -29,6 +29,18 @@ NEWER = declare(
 GAVE_WAY = declare(
     "ddns-suffixed", "info", "The name that a client asked for is another's, so it got one with a suffix.", limited=True
 )
+PROVEN = declare(
+    "ddns-partner-name-proven",
+    "info",
+    "A lease of the dead partner's ended, and the PTR of its address and the DHCID or TXT at the name prove which name the partner had "
+    "registered for its client: it is removed.",
+)
+UNPROVEN = declare(
+    "ddns-partner-name-unproven",
+    "info",
+    "A lease of the dead partner's ended, and no name was found that is proven to be its client's; nothing is removed.",
+    limited=True,
+)
 TAKEN = declare(
     "ddns-name-taken",
     "info",

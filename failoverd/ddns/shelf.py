@@ -28,7 +28,7 @@ def ripe(until: float, now: Now) -> bool:
 
 class Shelf:
     """`rows` by key; `lanes`: one for each zone of each target; `busy`: keys with a message out; `refused`: how many messages
-    the zone had taken when it last refused a row."""
+    the zone had taken when it last refused a row; `seeking`: target and reverse name of PTRs that are still to be read (seek.py)."""
 
     def __init__(self, plan: DnsPlan, stored: list[str]) -> None:
         self._plan = plan
@@ -37,6 +37,7 @@ class Shelf:
         self.lanes: dict[tuple[str, str], Lane] = {}
         self.servers: dict[str, Server] = {}
         self.busy: set[bytes] = set()
+        self.seeking: set[tuple[str, str]] = set()
         self.refused: dict[bytes, int] = {}
         self._reverse: dict[str, str] = {}
         for zone in plan.zones:
@@ -243,6 +244,8 @@ class Shelf:
         """A PTR points only to a name that has the address, or whose address is not ours to say."""
         if row.kind == FORWARD or not row.want:
             return True
+        if (row.target, row.name) in self.seeking:
+            return False
         forward = self.rows.get(row_key(row.target, FORWARD, row.want[0].text))
         if forward is None or forward.owner == PEER or not forward.want:
             return True
