@@ -150,7 +150,7 @@ def _clean(label: str, text: str, rules: Rules) -> str:
         label = _IMPOSSIBLE.sub("-", rules.invalid.sub(rules.replacement, label))
         label = _DASHES.sub("-", label).strip("-")
     if len(label) > LABEL_MAX:
-        label = label[:KEEP_OF_LONG] + "-" + sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+        label = label[:KEEP_OF_LONG].rstrip("-") + "-" + sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:6]
     return label
 
 

@@ -293,3 +293,10 @@ def test_rfc2317_names() -> None:
     assert mapped_name(0xC6336440, maps) == "64.100.51.198.rev.test."
     assert mapped_name(0xC6336500, maps) == ""
     assert ReverseMap(IP, 32, "one.test.").owner(IP) == "one.test."
+
+
+def test_a_long_name_that_is_cut_at_a_dash_has_no_two_in_a_row() -> None:
+    """Found by Hypothesis: 55 letters and a character that becomes a dash."""
+    label = sanitise("0" * 55 + ":00000000").text
+    assert "--" not in label
+    assert label.startswith("0" * 55 + "-")
