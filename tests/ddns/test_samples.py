@@ -21,7 +21,7 @@ from tests.ddns.named import KEYS, free_port, key_text
 pytestmark = pytest.mark.bind
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
-ZONES = ("dyn.example.test", "10.10.in-addr.arpa")
+ZONES = ("dyn.example.test", "10.10.in-addr.arpa", "example.test")
 SECRET = "ZmFpbG92ZXJkLXhmZXIta2V5LWZvci10aGUtdGVzdHM="
 
 
@@ -46,12 +46,21 @@ def placed(home: Path, sample: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("sample", ["bind-master.conf", "bind-slave.conf"])
+@pytest.mark.parametrize("sample", ["bind-master.conf", "bind-slave.conf", "bind-single-zone.conf"])
 def test_named_checkconf(tmp_path: Path, sample: str) -> None:
     path = placed(tmp_path, sample)
     done = subprocess.run([tool("named-checkconf"), "-z", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in (done.stdout + done.stderr).lower()
+
+
+def test_named_checkconf_of_master_with_its_parent(tmp_path: Path) -> None:
+    path = placed(tmp_path, "bind-master.conf")
+    shutil.copy(SAMPLES / "example.test.db", tmp_path / "etc/bind/example.test.db")
+    parent = re.sub(r'"/(etc|var)/', f'"{tmp_path}/\\1/', (SAMPLES / "bind-sub-zone.conf").read_text())
+    path.write_text(path.read_text() + parent)
+    done = subprocess.run([tool("named-checkconf"), "-z", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -94,8 +103,8 @@ def until(what: Callable[[], object], within_s: float = 15.0) -> None:
         time.sleep(0.05)
 
 
-def update(name: str, key: str, port: int) -> int:
-    message = dns.update.UpdateMessage("dyn.example.test")
+def update(name: str, key: str, port: int, zone: str = "dyn.example.test") -> int:
+    message = dns.update.UpdateMessage(zone)
     message.add(name, 600, "A", "10.10.0.101")
     message.use_tsig(KEYS[key])
     return dns.query.udp(message, "127.0.0.1", 5, port).rcode()
@@ -126,3 +135,19 @@ def test_master_and_slave_run_and_a_name_reaches_the_slave(tmp_path: Path) -> No
             process.terminate()
             process.wait(10)
     assert "Transfer started." in (tmp_path / "s" / "log").read_text()
+
+
+def test_in_a_single_zone_an_a_record_on_the_apex_or_on_an_ns_or_mx_host_is_refused(tmp_path: Path) -> None:
+    path = placed(tmp_path, "bind-single-zone.conf")
+    port = free_port()
+    path.write_text(path.read_text().replace("10.10.0.54", "127.0.0.1"))
+    process = run(path, port)
+    try:
+        until(lambda: ask("www.example.test", port))
+        assert update("pc.example.test.", "ddns-key", port, "example.test") == dns.rcode.NOERROR
+        for name in ("example.test.", "ns1.example.test.", "mail.example.test.", "www.example.test."):
+            assert update(name, "ddns-key", port, "example.test") == dns.rcode.REFUSED, name
+        assert update("static.example.test.", "admin-key", port, "example.test") == dns.rcode.NOERROR
+    finally:
+        process.terminate()
+        process.wait(10)
