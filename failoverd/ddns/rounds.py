@@ -22,6 +22,7 @@ from failoverd.ddns.steps import (
     QUERIES,
     REMOVALS,
     TABLE,
+    Records,
     Step,
     Then,
     after_probe,
@@ -283,7 +284,7 @@ class Rounds:
         """The name is another's."""
         row = flight.row
         self.shelf.forget(row)
-        if found == "other" and any(g.guard == what for g in row.ghosts):
+        if found == "other" and self._haunted(row, what, flight.seen):
             row.chase = what
             self._again(flight, now, out, 0.0)
             return
@@ -296,6 +297,12 @@ class Rounds:
             self._again(flight, now, out, 0.0)
             return
         self._settle_down(flight, State.CONFLICT, detail, now, out)
+
+    @staticmethod
+    def _haunted(row: Row, guard: str, seen: Records) -> bool:
+        """Whether a lost message of ours put there what stands in our way; something else under that DHCID is not ours to chase."""
+        addresses = {each for each in seen if each[0] in {"A", "AAAA"}}
+        return any(g.guard == guard and (not addresses or (g.rtype, g.text) in addresses) for g in row.ghosts)
 
     def _reread(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
         """Before a row that was dirty before we were cut off replaces anything (ddns.md 4.6): a newer value is not overwritten."""
