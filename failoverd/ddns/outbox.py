@@ -25,6 +25,7 @@ from failoverd.ports import DnsAnswer, Now, Output
 RETRANSMIT_S = 1.0  # an answer later than this may be to the second copy of its message, when nobody counted the copies
 STARTS_A_STEP = 200
 PREREQUISITE_FAILURES = frozenset({"NXDOMAIN", "YXDOMAIN", "NXRRSET", "YXRRSET"})
+UNPROVEN = frozenset({"BADKEY", "BADSIG", "BADTIME"})  # said without a MAC: the message may have been applied all the same
 FOREVER = float("inf")
 
 
@@ -178,7 +179,7 @@ class Outbox(Rounds):
         for flight in sent.flights:
             row = flight.row
             row.last_rcode, row.server, row.last_error = answer.rcode, answer.server, answer.detail
-            if not sent.queries and (answer.rcode in LOST or twice):
+            if not sent.queries and (answer.rcode in LOST or answer.rcode in UNPROVEN or twice):
                 row.recheck_at = now.wall + RECHECK_S
         if answer.rcode in LOST and server.lost(now.mono, self._rng):
             out.notes.append(Note(reasons.OPEN, now.wall, subject=server.key, detail=f"{answer.rcode} {answer.detail}".strip()))

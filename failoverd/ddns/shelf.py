@@ -14,6 +14,7 @@ from failoverd.ddns.zone import DnsPlan
 from failoverd.ports import Kind, Now, Origin, Output, Write
 
 RECHECK_S = 301.0  # the fudge of our signatures (RFC 8945 5.2.3), and one second
+LAST_COPY_S = 90.0  # the last copy of a message may be signed this long after its first (retries, two keys, several primaries)
 CONFLICT_RETRY_S = 3600.0
 HURRY_S = 60.0  # a renewal hastens the retry of a conflict, but not more often
 PEER_LOOK_S = 3600.0
@@ -144,7 +145,7 @@ class Shelf:
         zone = self._plan.zone_for(row.name, row.target)
         row.zone = zone.name if zone else row.zone
         if row.state is State.INFLIGHT:  # it may have been applied, and a copy may still be on its way
-            row.state, row.recheck_at = State.DIRTY, row.next_at + RECHECK_S
+            row.state, row.recheck_at = State.DIRTY, row.next_at + LAST_COPY_S + RECHECK_S
         if zone is None:
             row.state, row.last_error = State.HELD, NO_ZONE_CONFIGURED
         elif row.state is State.HELD:

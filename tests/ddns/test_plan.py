@@ -8,7 +8,7 @@ import pytest
 
 from failoverd.ddns.names import reverse_of
 from failoverd.ddns.rows import ME, PEER, Row, State, Value
-from failoverd.ddns.shelf import Shelf
+from failoverd.ddns.shelf import LAST_COPY_S, Shelf
 from failoverd.ddns.steps import MODES, PREREQUISITE_RCODES, TABLE, Step, Then
 from failoverd.ddns.zone import DnsPlan, Zone
 from failoverd.leases.lease import NEVER, BindingState
@@ -631,7 +631,7 @@ def test_restart_and_the_lease_is_gone() -> None:
         rig.free(10)
         rig.run()
         assert rig.zone() == set()
-        rig.pass_time(302)
+        rig.pass_time(302 + LAST_COPY_S)
         assert rig.rows() == {}
 
 
