@@ -98,6 +98,8 @@ def warnings(node: Node, now: Now) -> list[str]:
             own = BindingState.FREE if endpoint.terms.primary else BindingState.BACKUP
             if state.pool.size and not state.count(own):
                 found.append(f"{name}: pool {state.pool.name} has no free address on this server")
+    if not node.clock_synchronised and any(endpoint.doubt is not None for endpoint in node.endpoints.values()):
+        found.append("the kernel calls the clock unsynchronised: until contact no lease is granted or lengthened; check NTP")
     if node.low_disk:
         found.append(CATALOGUE["disk-low"].text)
     return found

@@ -179,10 +179,6 @@ class LeaseTable:
                 return
             self._drop_offer(address)
 
-    def offers(self) -> int:
-        """How many addresses are reserved by OFFER."""
-        return len(self._offers)
-
     def offers_in(self, pool: Pool) -> int:
         """How many of a pool's addresses are reserved by OFFER."""
         return sum(1 for a in self._offers if any(first <= a <= last for first, last in pool.ranges))

@@ -230,6 +230,7 @@ def test_rule_10_an_unsynchronised_clock_after_a_lone_boot_grants_nothing_new() 
     renewed = duo.renew("p", 1, ack.yiaddr)
     assert renewed is not None
     assert duo.lease("p", ack.yiaddr).ends == before
+    assert any("unsynchronised" in warning for warning in duo.nodes["p"].status(duo.now)["warnings"])  # type: ignore[attr-defined]
 
 
 def test_rule_11_a_lone_boot_grants_nothing_beyond_the_last_proven_contact_plus_mclt() -> None:
