@@ -202,8 +202,13 @@ class Lab:
     def host(self, name: str) -> Host:
         """A new namespace with loopback up."""
         host = Host(self, name)
-        command("ip", "netns", "add", host.netns)
-        self.hosts[name] = host
+        # An interrupt between the fork and the end of `ip` would leave a namespace that appears after the lab was removed.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            command("ip", "netns", "add", host.netns)
+            self.hosts[name] = host
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         host.ip("link set lo up")
         return host
 
