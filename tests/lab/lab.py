@@ -164,6 +164,8 @@ class Lab:
         self.processes: list[Process] = []
         self.far_ends = itertools.count()
         self.kept = False
+        self._held = False  # a namespace is being made: an interrupt waits until it is known
+        self._late = ""  # the signal that came
         self._handlers: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> Lab:
@@ -190,9 +192,10 @@ class Lab:
             for name, handler in self._handlers.items():
                 signal.signal(name, handler)
 
-    @staticmethod
-    def _interrupt(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
+    def _interrupt(self, number: int, _frame: FrameType | None) -> None:
+        self._late = signal.Signals(number).name
+        if not self._held:
+            raise KeyboardInterrupt(self._late)
 
     def keep(self) -> None:
         """Leave everything running when the block ends; `python -m tests.lab.sweep` removes it."""
@@ -202,13 +205,16 @@ class Lab:
     def host(self, name: str) -> Host:
         """A new namespace with loopback up."""
         host = Host(self, name)
-        # An interrupt between the fork and the end of `ip` would leave a namespace that appears after the lab was removed.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        # An interrupt between the fork and the end of `ip` would leave a namespace that appears after the lab was removed. A signal mask
+        # would not hold it back: another thread takes the signal then, and Python raises here all the same.
+        self._held = True
         try:
             command("ip", "netns", "add", host.netns)
             self.hosts[name] = host
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            self._held = False
+        if self._late:
+            raise KeyboardInterrupt(self._late)
         host.ip("link set lo up")
         return host
 
