@@ -13,10 +13,10 @@ from typing import Protocol
 from failoverd.failover import handshake, reasons
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError, RejectReason, ServerState
+from failoverd.failover.pool_transfer import House
 from failoverd.failover.record import RelationshipRecord
 from failoverd.failover.terms import Terms
-from failoverd.failover.updates import House, Updates
-from failoverd.notes import declare
+from failoverd.failover.updates import Updates
 from failoverd.ports import LinkClose, LinkSend, Now, Output
 
 RETRY_S = 2.0  # between attempts to connect; dhcpd needs 5 s, and 69 s after a long cut
@@ -25,13 +25,6 @@ MAX_PENDING_LINKS = 4
 UNKNOWN_OFFSET_S = 60  # how far the clocks may differ while the offset is unknown (safety.md 10)
 STEP_S = 60.0  # a partner that owes us its STATE or an UPDDONE and says nothing for so long has forgotten it
 OFFSET_WINDOW_S = 600.0  # the clock offset is the least delayed sample of this long
-
-STALLED = declare(
-    "partner-stalled",
-    "warning",
-    "The partner is in contact, but for a minute has not sent what this server waits for (its state, or the updates that were asked for)."
-    " The link is dropped and both begin again. If this repeats, look at the partner.",
-)
 
 
 class EndpointHouse(House, Protocol):

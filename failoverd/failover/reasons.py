@@ -1,4 +1,4 @@
-"""The Notes of the endpoint: what the operator hears of a relationship."""
+"""The Notes of the failover room: what the operator hears of a relationship and its binding updates."""
 
 from __future__ import annotations
 
@@ -71,3 +71,41 @@ UNATTESTED = declare(
     "Both servers start without any lease. If this is a new pair: `failoverctl pair init` on both servers. Otherwise this server waits"
     " for the longest lease time, because leases from an earlier database may still be in use.",
 )
+STALLED = declare(
+    "partner-stalled",
+    "warning",
+    "The partner is in contact, but for a minute has not sent what this server waits for (its state, or the updates that were asked for)."
+    " The link is dropped and both begin again. If this repeats, look at the partner.",
+)
+REFUSED_BY_PARTNER = declare(
+    "binding-update-refused-by-partner",
+    "warning",
+    "The partner refused a binding update of ours. Unless the reason is 16 (less critical), the address is given out by neither server"
+    " until they agree; it is listed as rejected in `failoverctl lease list`.",
+)
+LESS_CRITICAL = declare(
+    "binding-update-less-critical",
+    "debug",
+    "Both servers updated one lease at the same moment and the partner's view won (reject reason 16): normal.",
+)
+REFUSED_BY_US = declare(
+    "binding-update-refused",
+    "warning",
+    "We refused a binding update of the partner's; the reject code and its reason stand in the detail.",
+)
+STRAY_ACK = declare(
+    "binding-ack-unexpected",
+    "info",
+    "The partner acknowledged an update that is not in flight (an answer to an earlier link, or a wrong xid). Ignored.",
+)
+CONFLICT = declare(
+    "lease-conflict",
+    "warning",
+    "The partner's binding for an address shows another client than ours did. The partner's binding is taken; our client gets a DHCPNAK at"
+    " its next renewal.",
+)
+POOL_MOVED = declare(
+    "pool-balanced", "info", "Free addresses were handed to the partner so that both halves of the pool are level."
+)
+POOL_ASKED = declare("pool-request", "info", "This server is short of free addresses and asked the partner for some (POOLREQ).")
+POOL_ANSWER = declare("pool-answer", "info", "The partner answered a POOLREQ with the number of addresses it hands over.")

@@ -1,0 +1,135 @@
+"""Pool balance of one relationship: which free addresses go to the partner, and when to look again (failover-protocol.md 8).
+
+The sums are balance.py's; here the leases change hands through `house.change`. Knows no message and no link.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from failoverd.failover import balance, reasons
+from failoverd.failover.bindings import handed, rested
+from failoverd.failover.hashing import bucket, key, owner_is_primary
+from failoverd.failover.terms import Terms
+from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.rights import Rights
+from failoverd.leases.table import LeaseTable, PoolState
+from failoverd.ports import Now, Origin
+
+TRANSFERS_AT_ONCE = 500  # addresses of a pool handed over in one step; the rest follows in the next ones
+
+
+class House(Protocol):
+    """What updates need of the node: the lease table, and the one place where a lease changes."""
+
+    table: LeaseTable
+
+    def change(self, old: Lease, new: Lease, origin: Origin, cause: str, now: Now) -> Lease:
+        """Store a changed lease (table, disk row, DNS intent)."""
+
+    def note(self, name: str, now: Now, *, address: int = 0, subject: str = "", detail: str = "") -> None:
+        """Say something to the operator."""
+
+
+class PoolTransfer:
+    """The pools of one relationship and the split of their free addresses."""
+
+    def __init__(self, terms: Terms, house: House, pools: list[PoolState]) -> None:
+        """Nothing handed over yet. `pools`: those of this relationship."""
+        self.terms = terms
+        self.house = house
+        self.pools = pools
+        self.last_balance = 0
+        self.unfinished = False  # the last run stopped at TRANSFERS_AT_ONCE: the next one is due at once
+        self.hba = terms.hba
+
+    def rebalance(self, now: Now) -> tuple[int, bool]:
+        """The transfer loop (8.1), in our state normal only. Returns how many addresses were handed over, and whether we are so
+        short that a POOLREQ is due. Both servers give, neither takes."""
+        moved, short = 0, False
+        self.last_balance = int(now.wall)
+        for state in self.pools:
+            free, backup = state.count(BindingState.FREE), state.count(BindingState.BACKUP)
+            terms = self.terms
+            part = balance.share(free, backup, terms.primary, terms.max_misbalance, terms.max_ownership)
+            short = short or part.give < part.panic
+            moved += self._hand_over(state, part, now)
+        self.unfinished = moved >= TRANSFERS_AT_ONCE
+        if moved:
+            self.house.note(reasons.POOL_MOVED, now, subject=self.terms.name, detail=f"{moved} addresses")
+        return moved, short
+
+    def next_balance(self, now: int) -> int:
+        """When to balance next (8.4), the earliest of all pools, without the random part. Wall seconds."""
+        if self.unfinished:
+            return now
+        terms, table = self.terms, self.house.table
+
+        def end_of(address: int) -> int:
+            return table.get(address).ends
+
+        return min(
+            (
+                balance.next_run(
+                    now,
+                    state.oldest_end(BindingState.FREE, end_of),
+                    state.oldest_end(BindingState.BACKUP, end_of),
+                    primary=terms.primary,
+                    max_misbalance=terms.max_misbalance,
+                    min_balance_s=terms.min_balance_s,
+                    max_balance_s=terms.max_balance_s,
+                    last_run=self.last_balance,
+                )
+                for state in self.pools
+            ),
+            default=now + terms.max_balance_s,
+        )
+
+    def _hand_over(self, state: PoolState, part: balance.Share, now: Now) -> int:
+        own = BindingState.FREE if self.terms.primary else BindingState.BACKUP
+        other = BindingState.BACKUP if self.terms.primary else BindingState.FREE
+        table, give, moved = self.house.table, part.give, 0
+
+        def movable(lease: Lease) -> bool:
+            """Settled, and not resting: the partner does not know until when (safety.md 15)."""
+            return not lease.owed and rested(lease, now)
+
+        theirs = (
+            [] if give <= -part.hold else [a for a in (state.free if self.terms.primary else state.backup) if self._partners(a)]
+        )
+        for address in theirs:
+            if give <= -part.hold or moved >= TRANSFERS_AT_ONCE:
+                break
+            lease = table.get(address)
+            if movable(lease):
+                self.house.change(lease, handed(lease, other, now), Origin.TIMER, "balance", now)
+                give, moved = give - 1, moved + 1
+        while moved < TRANSFERS_AT_ONCE:
+            lease_or_none = table.first_free(state, own, movable)
+            if lease_or_none is None:
+                break
+            used = table.has_row(lease_or_none.address) and lease_or_none.ends > 0
+            if give <= (part.hold if used else 0):
+                break
+            self.house.change(lease_or_none, handed(lease_or_none, other, now), Origin.TIMER, "balance", now)
+            give, moved = give - 1, moved + 1
+        return moved
+
+    def _partners(self, address: int) -> bool:
+        lease = self.house.table.get(address)
+        if not lease.client:
+            return False
+        return owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))) is not self.terms.primary
+
+    def _settled(self, lease: Lease, rights: Rights, now: Now) -> Lease:
+        """A lease that has just become free on both: the primary hands it to the secondary when its client is the secondary's and
+        the secondary does not hoard (6.3 step 13)."""
+        state = self.house.table.pool_of(lease.address)
+        if not self.terms.primary or not rights.balanced or state is None or not lease.client or not rested(lease, now):
+            return lease
+        if owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))):
+            return lease
+        free, backup = state.count(BindingState.FREE), state.count(BindingState.BACKUP)
+        if not balance.may_push_back(free, backup, self.terms.max_ownership):
+            return lease
+        return handed(lease, BindingState.BACKUP, now)

@@ -1,0 +1,149 @@
+"""What one relationship lets this server do: its state as it acts, the doubt of a lone boot, the rights over its leases.
+
+safety.md 5 and 9 to 12. Decides from the record alone; knows no message and no table of transitions.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from failoverd.failover import reasons, states
+from failoverd.failover.links import EndpointHouse, Links
+from failoverd.failover.message import ServerState
+from failoverd.failover.record import BootFacts, RelationshipRecord
+from failoverd.failover.states import Service
+from failoverd.failover.terms import Terms
+from failoverd.failover.updates import Updates
+from failoverd.leases.lease import BindingState
+from failoverd.leases.rights import Rights
+from failoverd.ports import Kind, Now, Origin, Write
+
+S = ServerState
+RESTART_GRACE_S = 60  # a survivor in partner-down that was away for less goes on as before (safety.md 12)
+
+
+class Standing(Links):
+    """The relationship's record, and what follows from it for the clients."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        record: RelationshipRecord,
+        house: EndpointHouse,
+        updates: Updates,
+        rng: Random,
+        now: Now,
+        boot: BootFacts,
+    ) -> None:
+        """A starting endpoint; `record` as it was on disk, or a new one. Nothing is sent before the first `tick`."""
+        super().__init__(terms, record, house, updates, rng, now)
+        self.boot = boot
+        self.heard_state = False  # the partner's STATE was received on this link
+        self.asked_all: bool | None = None  # our outstanding UPDREQ (False) or UPDREQALL (True) on this link
+        self.tried_since_boot = False
+        self.starting = record.state is not S.PARTNER_DOWN
+        self.startup_until = now.mono + states.STARTUP_S
+        self.clock_ok = True
+        self.disk_age_s = 0.0
+        self.auto_partner_down_at: float | None = None
+        self.next_stamp = now.mono
+        self.balance_at: float | None = None
+        self.stopping = False
+        record.mclt_s = record.mclt_s or terms.mclt_s
+        if terms.primary:
+            record.mclt_s = terms.mclt_s
+        record.wait_mclt_s = max(record.wait_mclt_s, record.mclt_s)
+        if record.hba and not terms.primary:
+            self.updates.hba = bytes.fromhex(record.hba)
+        if boot.restored and record.state is not S.RECOVER:
+            record.state, record.since = S.RECOVER, int(now.wall)  # safety.md 15: the partner plays back what was lost
+            self.starting = True
+        self._enter_doubt_at_boot(now)
+
+    def _enter_doubt_at_boot(self, now: Now) -> None:
+        """safety.md 11 and 12: after a boot the last proven contact bounds what may be granted, until the partner is heard. A survivor's
+        short restart ends no doubt: it operated meanwhile, but under the bound."""
+        if self.record.state is S.PARTNER_DOWN:
+            if now.wall - self.record.operated > RESTART_GRACE_S or self.doubt is not None:
+                self._doubt(self.record.operated, now)
+            else:
+                self.tried_since_boot = True
+        elif self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
+            self._doubt(self.record.proven, now)
+        else:
+            self.record.doubt = None
+
+    def _doubt(self, contact: int, now: Now) -> None:
+        bound = contact - self.slack_s
+        self.record.doubt = None if self.terms.lone_boot_serve else bound if self.doubt is None else min(bound, self.doubt)
+        if self.doubt is not None:
+            until = self.doubt + self.record.mclt_s
+            self.house.note(reasons.DOUBT, now, subject=self.terms.name, detail=f"new grants end by {until}")
+
+    @property
+    def doubt(self) -> int | None:
+        """The bound of a lone boot (safety.md 11); None when not in doubt."""
+        return self.record.doubt
+
+    # --- what others ask --------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ServerState:
+        """Our state as it acts: startup while starting."""
+        return S.STARTUP if self.starting else self.record.state
+
+    def rights(self, now: Now) -> Rights:
+        """What this server may do for the clients of this relationship now."""
+        service = states.service(self.state, self.record.partner_state)
+        down = service is Service.PARTNER_DOWN
+        alone = down or service is Service.NOT_COOPERATING
+        own = BindingState.FREE if self.terms.primary else BindingState.BACKUP
+        may = self.doubt is None or self.doubt + self.record.mclt_s > now.wall
+        frozen = self.doubt is not None and not self.clock_ok
+        return Rights(
+            serve=alone or service is Service.COOPERATING,
+            why=self._why_silent(service),
+            primary=self.terms.primary,
+            balanced=service is Service.COOPERATING,
+            own=own,
+            may_allocate=may and not frozen,
+            partner_down_since=self.record.partner_down_since if down and self.tried_since_boot else None,
+            wait_all=down and self.record.wait_all,
+            mclt_s=self.record.mclt_s,
+            wait_mclt_s=max(self.record.wait_mclt_s, self.record.mclt_s),
+            bound=self.doubt,
+            bound_end=self.terms.partner_is_dhcpd,
+            slack_s=self.slack_s,
+            expire=(self.terms.primary and service is Service.COOPERATING) or alone,
+            rewind=service is Service.NOT_COOPERATING or down,
+            frozen=frozen,
+        )
+
+    def _why_silent(self, service: Service) -> str:
+        if service is Service.STARTUP:
+            return reasons.STARTING
+        if self.record.state in (S.RECOVER, S.RECOVER_WAIT, S.RECOVER_DONE):
+            return reasons.RECOVERING
+        if self.record.state in (S.POTENTIAL_CONFLICT, S.CONFLICT_DONE, S.RESOLUTION_INTERRUPTED):
+            return reasons.RESOLVING
+        return reasons.NOT_SERVING
+
+    # --- what changes it --------------------------------------------------------------------------------------------------
+
+    def clock_state(self, synchronised: bool) -> None:
+        """What the kernel says of the wall clock (safety.md 10)."""
+        self.clock_ok = synchronised
+
+    def beat_gap(self, now: Now) -> None:
+        """This process was not running for longer than max-response-delay: a lost link and a lone boot (safety.md 5)."""
+        contact = self.record.operated if self.record.state is S.PARTNER_DOWN else self.record.proven
+        self.tried_since_boot = False
+        if self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN):
+            self._doubt(contact, now)
+
+    def persist(self) -> None:
+        """The record is part of this step's commit."""
+        self.record.generation += 1
+        self.house.out.writes.append(
+            Write(Kind.RELATIONSHIP, self.terms.name.encode(), self.record.to_json(), Origin.TIMER, "record")
+        )

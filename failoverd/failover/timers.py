@@ -1,0 +1,118 @@
+"""Everything in a relationship that waits for a time: `tick` does what is due, `deadline` says when the next thing is."""
+
+from __future__ import annotations
+
+from failoverd.failover import message as wire
+from failoverd.failover import reasons
+from failoverd.failover.links import STEP_S
+from failoverd.failover.message import ServerState
+from failoverd.failover.transitions import Transitions
+from failoverd.ports import LinkConnect, Now, Origin
+
+S = ServerState
+STAMP_S = 10.0  # operation stamp and last proven contact are durable at least this often (safety.md 11, 14)
+LINK_STARTUP_S = 15.0  # a link without handshake is closed (failover-protocol.md 4.1)
+
+
+class Timers(Transitions):
+    """The timers of one relationship."""
+
+    def tick(self, now: Now, commit_age_s: float) -> None:
+        """Everything whose time has come; the last act of each step."""
+        self.disk_age_s = commit_age_s
+        if self.starting and now.mono >= self.startup_until and self.link is None:
+            self._communications_failed("no partner within 15 s of the start", now)
+        self._tick_links(now)
+        if self.record.state is S.RECOVER_WAIT and not self.starting:
+            drained = self.link is not None and self.heard_state and not self.updates.owed
+            if now.wall >= self.record.recover_until and drained:
+                self.move(S.RECOVER_DONE, "the wait is over", now, origin=Origin.TIMER)
+        due = self.auto_partner_down_at
+        if due is not None and now.mono >= due and self.link is None:
+            self.partner_down(0, now, "auto-partner-down", "")
+        if self.balance_at is not None and now.mono >= self.balance_at and self.link is not None:
+            self._balance_run(now)
+        if self._may_send_updates():
+            self.updates.pump(self, self.offer.max_unacked, now)
+            self._note_level(now)
+        if self._sent_now and self.link is not None:
+            self.link.sent = now.mono
+        self._sent_now = False
+        if now.mono >= self.next_stamp:
+            self._stamp(now)
+
+    def _may_send_updates(self) -> bool:
+        if self.link is None or not self.heard_state or self.starting:
+            return False
+        free_to_send = (S.NORMAL, S.PARTNER_DOWN, S.RECOVER_WAIT, S.RECOVER_DONE)
+        return self.record.state in free_to_send or self.updates.request is not None
+
+    def _note_level(self, now: Now) -> None:
+        """safety.md 9: longer MCLTs are history once both were normal for as long: what the partner granted so and never told has ended."""
+        record = self.record
+        both = record.state is S.NORMAL and record.partner_state is S.NORMAL
+        long = now.wall - max(record.since, record.partner_since) >= record.wait_mclt_s
+        if both and long and record.wait_mclt_s > record.mclt_s and not self.updates.owed:
+            record.wait_mclt_s = record.mclt_s
+            self.persist()
+
+    def _tick_links(self, now: Now) -> None:
+        for pending in list(self.pending.values()):
+            if now.mono - pending.opened >= LINK_STARTUP_S:
+                self.close(pending, "no handshake within 15 s")
+        link, delay = self.link, self.terms.max_response_delay_s
+        if link is not None and now.mono - link.received >= delay:
+            self.house.note(reasons.SILENT, now, subject=self.terms.name)
+            self.drop("max-response-delay passed without a message", now)
+        elif link is not None and self._awaits_partner() and now.mono - link.progress >= STEP_S:
+            self.house.note(reasons.STALLED, now, subject=self.terms.name, detail=self.state.words)
+            self.drop("the partner does not go on", now)
+        elif link is not None and self.disk_age_s >= delay:
+            self.house.note(reasons.DISK_HANGS, now, subject=self.terms.name)
+            self.drop("our disk hangs", now)
+        elif link is not None and now.mono - link.sent >= self._contact_every() and self.disk_age_s <= delay / 3:
+            self.send_at_once(link, wire.contact(int(now.wall), 0), now, fresh_xid=True)
+        idle = self.link is None and not self.pending and not self.dialing and not self.stopping
+        if idle and now.mono >= self.next_dial:
+            self.dialing = True
+            self.house.out.at_once.append(LinkConnect(self.terms.name))
+
+    def _awaits_partner(self) -> bool:
+        """Its STATE, or what we asked for: without end when it forgot (10.2 #14)."""
+        return not self.heard_state or self.asked_all is not None
+
+    def _stamp(self, now: Now) -> None:
+        """Operation stamp and last proven contact become durable (safety.md 11, 14)."""
+        self.next_stamp = now.mono + STAMP_S
+        serving = self.rights(now).serve
+        if serving:
+            self.record.operated = int(now.wall)
+        if serving or self.link is not None:
+            self.persist()
+
+    def _balance_run(self, now: Now) -> None:
+        self.balance_at = None
+        if self.record.state is not S.NORMAL or self.starting or self.link is None:
+            return
+        short = self.updates.rebalance(now)[1]
+        self._schedule_balance(now)
+        if short:
+            self.send_at_once(self.link, wire.poolreq(int(now.wall), 0), now, fresh_xid=True)
+            self.house.note(reasons.POOL_ASKED, now, subject=self.terms.name)
+
+    def deadline(self, now: Now) -> float:
+        """The mono time of the next thing that `tick` wants to do."""
+        times = [self.next_stamp]
+        if self.starting and self.link is None:
+            times.append(self.startup_until)
+        times.extend(p.opened + LINK_STARTUP_S for p in self.pending.values())
+        if self.link is not None:
+            times.append(min(self.link.received + self.terms.max_response_delay_s, self.link.sent + self._contact_every()))
+            times.extend([self.link.progress + STEP_S] if self._awaits_partner() else [])
+        elif not self.pending and not self.dialing:
+            times.append(self.next_dial)
+        if self.record.state is S.RECOVER_WAIT:
+            times.append(now.mono + max(self.record.recover_until - now.wall, 0.2))
+        times.extend(t for t in (self.auto_partner_down_at, self.balance_at) if t is not None)
+        times.extend(self.updates.retries.values() if self._may_send_updates() else ())
+        return min(times)

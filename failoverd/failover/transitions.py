@@ -1,0 +1,196 @@
+"""How a relationship moves between its states, and what it tells and asks the partner at each step (failover-protocol.md 5.3 to 5.6).
+
+Every decision is a cell of states.py; here stands what the cell's action does. safety.md 12 to 17 and 21.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from failoverd.failover import message as wire
+from failoverd.failover import reasons, states, waits
+from failoverd.failover.message import Message, OptionCode, ServerFlag, ServerState
+from failoverd.failover.standing import Standing
+from failoverd.failover.states import Action, Entry
+from failoverd.ports import Kind, Now, Origin, Write
+
+S = ServerState
+
+
+class Transitions(Standing):
+    """The state machine of one relationship."""
+
+    # --- what is said about it --------------------------------------------------------------------------------------------
+
+    def _send_state(self, now: Now) -> None:
+        self.owes_state = False
+        flags = ServerFlag.STARTUP if self.starting else ServerFlag.NONE
+        self.send(wire.state(int(now.wall), self.next_xid(), state=self.record.state, flags=flags, since=self.record.since))
+
+    def _ask(self, everything: bool, now: Now) -> None:
+        if self.link is None or (self.asked_all is not None and self.asked_all >= everything):
+            return
+        self.asked_all = everything
+        self.link.progress = now.mono
+        make = wire.updreqall if everything else wire.updreq
+        self.send(make(int(now.wall), self.next_xid()))
+
+    # --- what the partner says --------------------------------------------------------------------------------------------
+
+    def _on_state(self, message: Message, now: Now) -> None:
+        peer = states.peer_state(message.u8(OptionCode.SERVER_STATE))
+        flags = message.u8(OptionCode.SERVER_FLAGS) or 0
+        record, me = self.record, self.state
+        self.heard_state = True
+        if self.owes_state:
+            self._send_state(now)
+        if peer is record.partner_state and me in states.IGNORES_DUPLICATE:
+            return
+        cell = states.on_state(me, peer, saved=record.state, startup_flag=bool(flags & ServerFlag.STARTUP))
+        if cell.note:
+            self.house.note(cell.note, now, subject=self.terms.name, detail=peer.words if peer is not None else str(flags))
+        if cell.action is Action.REFUSE or peer is None:
+            self.drop("the partner's state cannot be", now)
+            return
+        if peer not in (S.UNKNOWN, S.STARTUP):
+            lost = waits.past_bound(record, now.wall) and peer is S.RECOVER  # it may have lost what it granted in partner-down
+            record.wait_all, record.doubt = record.wait_all or lost, None
+        if peer is not record.partner_state:
+            self.house.note(
+                reasons.PARTNER_MOVED, now, subject=self.terms.name, detail=f"{record.partner_state.words} -> {peer.words}"
+            )
+            record.partner_since = int(now.wall)
+        if peer is S.RECOVER and record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
+            self.house.note(reasons.AMNESIA, now, subject=self.terms.name)
+            self.house.rest_all(self.terms.name, now)
+        elif peer is S.RECOVER and record.state is S.PARTNER_DOWN and peer is not record.partner_state:
+            self.house.rest_all(self.terms.name, now)  # whether it has its database nobody says: its acks free nothing early
+        record.partner_state = peer
+        self.persist()
+        if cell.action in (Action.MOVE, Action.PUSH_MOVE) and cell.next is not None:
+            if cell.action is Action.PUSH_MOVE:
+                self.updates.owe_all_unacked()
+                self.updates.pump(self, self.offer.max_unacked, now)
+            self.move(cell.next, f"the partner is in {peer.words}", now)
+        elif cell.action is Action.UPDREQALL:
+            self._ask(True, now)
+        elif cell.action is Action.UPDREQ:
+            self._ask(False, now)
+        if record.state is S.NORMAL and peer is S.NORMAL:
+            self._schedule_balance(now)
+
+    def _on_upddone(self, now: Now) -> None:
+        if self.asked_all is None:
+            return  # 10.2 #16: the marker of an earlier link may answer
+        self.asked_all = None
+        cell = states.on_upddone(self.record.state, primary=self.terms.primary, partner=self.record.partner_state)
+        if cell.action is Action.REFUSE:
+            self.drop("UPDDONE cannot be", now)
+        elif cell.action is Action.MOVE and cell.next is not None:
+            why = "the partner's updates are complete"
+            if self.boot.restored or self.record.virgin_database:
+                self.house.rest_all(self.terms.name, now)  # safety.md 15: both keep what was played back
+            # A wait that is over already is not announced: dhcpd in communications-interrupted would take 254 for normal (5.4).
+            no_wait = cell.next is S.RECOVER_WAIT and self._recover_until(now)[0] <= now.wall and not self.updates.owed
+            self.move(S.RECOVER_DONE if no_wait else cell.next, why, now)
+
+    # --- moving -----------------------------------------------------------------------------------------------------------
+
+    def move(self, new: ServerState, why: str, now: Now, who: str = "", origin: Origin = Origin.PARTNER) -> None:
+        """Enter a state (5.3): persist, tell the partner, do the entry action. Entering the saved state ends the startup."""
+        record, old, was_starting = self.record, self.record.state, self.starting
+        if old in (S.NORMAL, S.POTENTIAL_CONFLICT, S.PARTNER_DOWN) and new is not old and not was_starting:
+            self.updates.requeue()
+        self.starting = False
+        self.auto_partner_down_at = None
+        if new is not old:
+            if new not in states.KEEPS_SINCE:
+                record.since = int(now.wall)
+            record.state = new
+            detail = f"{'startup, saved ' if was_starting else ''}{old.words} -> {new.words}: {why}"
+            self.house.note(reasons.STATE_CHANGED, now, subject=self.terms.name, detail=detail)
+            event = {"what": f"{old.words} -> {new.words}", "subject": self.terms.name, "who": who, "why": why, "wall": now.wall}
+            self.house.out.writes.append(Write(Kind.EVENT, self.terms.name.encode(), json.dumps(event), origin, why))
+        self._enter(new, old, now)
+        self.persist()
+        if self.link is not None:
+            self._send_state(now)
+        self._on_entry(new, now)
+        self.house.state_moved(self.terms.name, old, new, now)
+
+    def _recover_until(self, now: Now) -> tuple[int, bool]:
+        return waits.recover_until(self.record, self.boot, self.terms.partner_is_dhcpd, now.wall)
+
+    def _enter(self, new: ServerState, old: ServerState, now: Now) -> None:
+        """What the record itself says of the new state."""
+        record = self.record
+        if new is S.PARTNER_DOWN and (old is not S.PARTNER_DOWN or not record.partner_down_since):
+            record.epoch += 1
+            record.partner_down_since = int(now.wall)
+            record.wait_all = record.wait_all or waits.partner_may_hold_our_half(record, old, self.boot, now.wall)
+            self.tried_since_boot = True
+        elif new is not S.PARTNER_DOWN:
+            record.partner_down_since, record.wait_all = 0, False
+        if new is S.RECOVER_WAIT:
+            record.recover_until, unattested = self._recover_until(now)
+            if unattested:
+                self.house.note(reasons.UNATTESTED, now, subject=self.terms.name)
+        if new is S.NORMAL:
+            record.recover_until, record.new_pair, record.virgin_database = 0, False, False
+            self.boot = replace(self.boot, restored=False)  # what an older database had forgotten is here again
+
+    def _on_entry(self, new: ServerState, now: Now) -> None:
+        entry = states.ON_ENTRY[new]
+        if entry is Entry.BALANCE:
+            self.updates.owe_all_unacked()
+            if self.link is not None:
+                self.updates.rebalance(now)
+        elif entry is Entry.AUTO_PARTNER_DOWN and self.link is None:
+            self._arm_auto_partner_down(now)
+        elif entry is Entry.UPDREQ:
+            if states.asks_on_conflict(primary=self.terms.primary, partner=self.record.partner_state):
+                self._ask(False, now)
+        elif entry is Entry.UPDREQALL:
+            self._ask(True, now)
+
+    def _communications_failed(self, reason: str, now: Now) -> None:
+        after = states.on_loss(self.state, self.record.state)
+        if self.starting or after is not self.record.state:
+            self.move(after, reason, now)
+        else:
+            self._arm_auto_partner_down(now)
+
+    def _arm_auto_partner_down(self, now: Now) -> None:
+        """It counts from the last contact: a link, even one that did not lead to normal, is a sign of life."""
+        if self.record.state is S.COMMUNICATIONS_INTERRUPTED and self.terms.auto_partner_down_s:
+            self.auto_partner_down_at = now.mono + self.terms.auto_partner_down_s
+
+    # --- the operator declares it ----------------------------------------------------------------------------------------
+
+    def partner_down(self, since: int, now: Now, why: str, who: str) -> None:
+        """Declare the partner down (safety.md 12). The caller has checked that there is no contact. `since`: 0, or when the partner
+        was certainly dead. Declared in doubt whose bound has passed, or without the leases of before
+        (safety.md 15, 16), every address that is not ACTIVE waits."""
+        self.record.wait_all = self.record.wait_all or waits.past_bound(self.record, now.wall)
+        if self.doubt is not None:
+            self.record.partner_down_since = 0  # what was declared before the doubt is void, the waits begin anew
+        self.record.doubt = None
+        self.move(S.PARTNER_DOWN, why, now, who, Origin.OPERATOR)
+        if since:
+            self.record.partner_down_since = since
+        self.persist()
+        self.house.state_moved(self.terms.name, S.PARTNER_DOWN, S.PARTNER_DOWN, now)
+
+    # --- pool balance is due (8.4) ----------------------------------------------------------------------------------------
+
+    def free_changed(self, now: Now) -> None:
+        """An address left FREE or BACKUP: the next balance may be due earlier (8.4)."""
+        if self.balance_at is not None and self.record.state is S.NORMAL:
+            self._schedule_balance(now)
+
+    def _schedule_balance(self, now: Now) -> None:
+        wait = max(self.updates.next_balance(int(now.wall)) - now.wall, 0.0)
+        due = now.mono + wait + (self.rng.random() * 4 if wait else 0.0)
+        if self.balance_at is None or due < self.balance_at:
+            self.balance_at = due
