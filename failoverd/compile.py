@@ -177,7 +177,9 @@ def dns_plan(config: Config) -> ddns.DnsPlan:
             zone.name,
             _endpoints(master.primaries),
             str(master.key_file),
+            key_next_file=str(master.key_next_file or ""),
             static_key_file=zone.static_key_file or rules.static_key_file or "",
+            allow_weak=bool(master.allow_weak),
         )
         for zone in rules.zones
         for _, master in zone.masters

@@ -13,9 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import os
 import re
-import stat
 import sys
 import tomllib
 from typing import cast
@@ -30,7 +28,7 @@ from failoverd.config_models import Config
 from failoverd.config_problem import ConfigError, Problem, dotted_key
 from failoverd.config_values import read_word
 
-__all__ = ["Config", "ConfigError", "Path", "Problem", "check", "json_schema", "load", "parse_text", "pick_server", "write_schema"]
+__all__ = ["Config", "ConfigError", "Path", "Problem", "json_schema", "load", "parse_text", "pick_server", "write_schema"]
 
 SERVER_FILE = "/etc/failoverd/server"
 TABLES = frozenset(
@@ -190,65 +188,6 @@ def pick_server(config: Config, name: str | None, local_file: str = SERVER_FILE)
     if word not in config.servers:
         raise ConfigError([Problem(local_file, 1, "", f"there is no server {word[:63]!r}; write one of {known}")])
     return word
-
-
-# --- failoverd --check ------------------------------------------------------------------------------------------------
-
-
-def check(path: str, server: str | None = None) -> int:
-    """`failoverd --check`: every error to stderr, or "OK", the digest and the warnings to stdout. Returns the exit code, 0 or 1.
-
-    Beyond `load` this looks at the key files that are present on this machine, and at `server`, when given.
-    """
-    try:
-        config = load(path)
-        problems, warnings = _key_files(config, path)
-        if server is not None and server not in config.servers:
-            text = f"there is no server {server!r}; --server is one of {', '.join(sorted(config.servers))}"
-            problems.append(Problem(path, 0, "servers", text))
-        if problems:
-            raise ConfigError(problems)
-    except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        return 1
-    print("OK")
-    print(f"digest {config.digest()}")
-    for warning in [*config.warnings, *warnings]:
-        print(f"warning: {warning}")
-    return 0
-
-
-def _key_files(config: Config, path: str) -> tuple[list[Problem], list[Problem]]:
-    """Errors and warnings about the TSIG keys on this machine. A missing file is a warning: --check may run elsewhere."""
-    errors: list[Problem] = []
-    warnings: list[Problem] = []
-    masters = [((at, *below), master) for at, zone in enumerate(config.ddns.zones) for below, master in zone.masters]
-    files: list[tuple[Path, str]] = [(("ddns", "zone", *at, "key-file"), str(master.key_file)) for at, master in masters]
-    files += [
-        (("ddns", "zone", at, "static-key-file"), zone.static_key_file)
-        for at, zone in enumerate(config.ddns.zones)
-        if zone.static_key_file
-    ]
-    if config.ddns.static_key_file:
-        files.append((("ddns", "static-key-file"), config.ddns.static_key_file))
-    for key, key_file in files:
-        place = (path, config.line(key), dotted_key(key))
-        try:
-            with open(key_file, "rb") as file_of_key:
-                mode = os.fstat(file_of_key.fileno()).st_mode
-                empty = not file_of_key.read(1)
-        except FileNotFoundError:
-            warnings.append(Problem(*place, f"{key_file} is not on this machine; put the key there before failoverd starts"))
-        except OSError as error:
-            errors.append(Problem(*place, f"{key_file} cannot be read: {error.strerror}; let failoverd's user read it"))
-        else:
-            if mode & stat.S_IROTH:
-                text = f"everybody on this machine can read {key_file}; chmod 640, owner root, group failoverd"
-                errors.append(Problem(*place, text))
-            if empty:
-                errors.append(Problem(*place, f"{key_file} is empty; write a key with tsig-keygen -a hmac-sha256"))
-    return errors, warnings
 
 
 # --- the schema -------------------------------------------------------------------------------------------------------

@@ -228,6 +228,10 @@ def _ddns(found: Findings, config: Config) -> None:
                 text = f"{zone.name} of target {master.target} is there already; remove it, or give it another target"
                 found.error(("ddns", "zone", at, *below, "target" if below else "name"), text)
             seen.add((master.target, zone.name))
+        for number, mirror in enumerate(zone.mirror_to):
+            if mirror.key_next_file and not mirror.key_file:
+                text = "belongs to a key-file of its own; write that too, or remove this one: the zone's own key files hold here"
+                found.error(("ddns", "zone", at, "mirror-to", number, "key-next-file"), text)
 
 
 def _machine(found: Findings, config: Config, names: Names) -> None:

@@ -18,6 +18,7 @@ from failoverd.config_options import encode_all
 if TYPE_CHECKING:
     from failoverd.config_models import Config
 
+MACHINE = ("key_file", "key_next_file", "static_key_file", "allow_weak")  # of a zone: each server has its own files
 FORM = 1  # raised when the canonical form changes: two versions that cannot be compared must differ
 
 
@@ -47,7 +48,7 @@ def canonical(config: Config) -> dict[str, object]:
         shown["reservations"].sort(key=lambda reservation: reservation["address"])
         subnets.append(shown)
     zones = [
-        zone.model_dump(exclude={"key_file": True, "static_key_file": True, "mirror_to": {"__all__": {"key_file"}}})
+        zone.model_dump(exclude={**dict.fromkeys(MACHINE, True), "mirror_to": {"__all__": set(MACHINE)}})
         for zone in config.ddns.zones
     ]
     del common["ddns"]["static_key_file"]

@@ -275,7 +275,13 @@ class Mirror(Table):
 
     target: Word = Field(description="what this name server, or view of one, is called in status")
     primaries: list[Endpoint] = Field(min_length=1, description='its primary servers, tried in order: "address" or "address:port"')
-    key_file: FilePath | None = Field(default=None, description="file with its TSIG key; left out: the zone's own key-file")
+    key_file: FilePath | None = Field(default=None, description="file with its TSIG key; left out: the zone's own key files")
+    key_next_file: FilePath | None = Field(
+        default=None, description="file with the key that it will know after a rollover; with a key-file of its own only"
+    )
+    allow_weak: bool | None = Field(
+        default=None, description="whether its keys may be hmac-md5 or hmac-sha1; left out: as the zone says"
+    )
     watch: list[Endpoint] = Field(
         default=[], description="its secondaries whose serial is watched; left out: those of the NS records"
     )
@@ -288,6 +294,12 @@ class Zone(Table):
     name: Domain = Field(description="the zone, forward or reverse")
     primaries: list[Endpoint] = Field(min_length=1, description='its primary servers, tried in order: "address" or "address:port"')
     key_file: FilePath = Field(description="file with the TSIG key, as tsig-keygen writes it")
+    key_next_file: FilePath | None = Field(
+        default=None,
+        description="file with the key that the master will know after a rollover: used when it no longer takes that of key-file; "
+        "the file may be missing until then",
+    )
+    allow_weak: bool = Field(default=False, description="true: the zone's keys may be hmac-md5 or hmac-sha1, which are too weak")
     static_key_file: FilePath | None = Field(
         default=None, description="file with the operator's own key for static entries in this zone; left out: that of [ddns]"
     )
@@ -297,11 +309,14 @@ class Zone(Table):
     @property
     def masters(self) -> list[tuple[Path, Mirror]]:
         """The zone's own master and its mirrors, each with the path of its keys below the zone, key files filled in."""
-        own = Mirror.model_construct(target=self.target, primaries=self.primaries, key_file=self.key_file, watch=self.watch)
-        mirrors = [
-            (("mirror-to", at), mirror if mirror.key_file else mirror.model_copy(update={"key_file": self.key_file}))
-            for at, mirror in enumerate(self.mirror_to)
-        ]
+        keys = {"key_file": self.key_file, "key_next_file": self.key_next_file}
+        weak = {"allow_weak": self.allow_weak}
+        own = Mirror.model_construct(target=self.target, primaries=self.primaries, watch=self.watch)
+        own = own.model_copy(update={**keys, **weak})
+        mirrors: list[tuple[Path, Mirror]] = []
+        for at, mirror in enumerate(self.mirror_to):
+            more = {**({} if mirror.key_file else keys), **({} if mirror.allow_weak is not None else weak)}
+            mirrors.append((("mirror-to", at), mirror.model_copy(update=more)))
         return [((), own), *mirrors]
 
 

@@ -16,6 +16,7 @@ class Zone:
     key_name: str = ""
     key_next_file: str = ""  # the key that the master will know after a rollover, "" for none
     static_key_file: str = ""  # the operator's own key for static entries, "" for none
+    allow_weak: bool = False  # its keys may be hmac-md5 or hmac-sha1
 
 
 @dataclass(slots=True, frozen=True)

@@ -120,14 +120,13 @@ class DnsClient:
         self,
         zones: Iterable[Zone],
         *,
-        allow_weak: bool = False,
         udp_waits_s: tuple[float, ...] = UDP_WAITS_S,
         tcp_connect_s: float = TCP_CONNECT_S,
         tcp_reply_s: float = TCP_REPLY_S,
         fudge_s: int = FUDGE_S,
     ) -> None:
         self._zones = {(zone.target, zone.name): zone for zone in zones}
-        self._keys = Keys(allow_weak=allow_weak)
+        self._keys = Keys()
         self._waits_s = udp_waits_s
         self._tcp_reply_s, self._fudge_s = tcp_reply_s, fudge_s
         self._streams = Streams(tcp_connect_s)
@@ -145,15 +144,7 @@ class DnsClient:
 
     def check(self) -> list[str]:
         """What is wrong with the key files now, one sentence for each; for `--check` and the start."""
-        wrong: list[str] = []
-        for zone in self._zones.values():
-            try:
-                self._keys.of(zone)
-                if zone.key_next_file:
-                    self._keys.next_of(zone)
-            except KeyFileError as error:
-                wrong.append(str(error))
-        return list(dict.fromkeys(wrong))
+        return list(dict.fromkeys(text for zone in self._zones.values() for text in self._keys.problems(zone)))
 
     def submit(self, message: DnsUpdate | DnsQuery, deliver: Deliver) -> None:
         """Send it; `deliver` is called once, from the loop, with what became of it. Not called after `close`."""
@@ -233,9 +224,16 @@ class DnsClient:
             copies = answer.copies = answer.copies + copies
             if answer.rcode not in {"BADKEY", "BADSIG"}:
                 (self._next_key.add if following else self._next_key.discard)(at)
-                answer.detail = answer.detail or (NEXT_KEY_IN_USE if following else "")
+                answer.detail = answer.detail or (NEXT_KEY_IN_USE if following and not self._rolled(zone, key) else "")
                 break
         return answer, reply
+
+    def _rolled(self, zone: Zone, key: dns.tsig.Key) -> bool:
+        """Whether key-file holds the new key by now: then the rollover is over."""
+        try:
+            return bool(self._keys.of(zone) == key)
+        except KeyFileError:
+            return False
 
     async def _primaries(
         self, message: DnsUpdate | DnsQuery, zone: Zone, signer: Signer, make: Make

@@ -76,7 +76,11 @@ class DnsActs:
     def __init__(self, plan: DnsPlan, masters: Asks) -> None:
         self._plan = plan
         self._masters = masters
-        keyed = [replace(zone, key_file=zone.static_key_file, key_name="") for zone in plan.zones if zone.static_key_file]
+        keyed = [
+            replace(zone, key_file=zone.static_key_file, key_name="", key_next_file="")
+            for zone in plan.zones
+            if zone.static_key_file
+        ]
         self._static = {(zone.target, zone.name): zone for zone in keyed}
         self._operator = DnsClient(keyed)
 

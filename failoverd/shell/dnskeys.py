@@ -58,14 +58,16 @@ def parse_keys(text: str, source: str, *, allow_weak: bool = False) -> dict[str,
     short = _short_form(text, source, allow_weak)
     if short is not None:
         return {short.name.to_text().lower(): short}
-    plain = _COMMENT.sub(lambda m: m.group(1) or " ", text)
-    tokens = [m.group(1) if m.group(1) is not None else m.group(0) for m in _TOKEN.finditer(plain)]
+    plain = _COMMENT.sub(lambda m: m.group(1) or " " + "\n" * m.group(0).count("\n"), text)
+    found = list(_TOKEN.finditer(plain))
+    tokens = [m.group(1) if m.group(1) is not None else m.group(0) for m in found]
     keys: dict[str, dns.tsig.Key] = {}
     at = 0
     while at < len(tokens):
         end = _statement_end(tokens, at)
         if tokens[at].lower() == "key" and end - at > 3 and tokens[at + 2] == "{":
-            key = _key(tokens[at + 1], tokens[at + 3 : end], source, allow_weak)
+            line = plain.count("\n", 0, found[at].start()) + 1
+            key = _key(tokens[at + 1], tokens[at + 3 : end], f"{source}:{line}", allow_weak)
             keys[key.name.to_text().lower()] = key
         at = end + 1
     if not keys:
@@ -100,7 +102,8 @@ def _key(name: str, body: list[str], source: str, allow_weak: bool) -> dns.tsig.
     word = values.get("algorithm", "").lower().rstrip(".")
     word = "hmac-md5" if word == MD5_LONG else word
     if word in WEAK and not allow_weak:
-        raise KeyFileError(f"{source}: key {name} uses {word}, which is too weak; make one with tsig-keygen -a hmac-sha256")
+        better = f"make one with tsig-keygen -a hmac-sha256 {name}, or write allow-weak = true into its [[ddns.zone]]"
+        raise KeyFileError(f"{source}: key {name} uses {word}, which is too weak; {better}")
     algorithm = ALGORITHMS.get(word) or WEAK.get(word)
     if algorithm is None:
         raise KeyFileError(f"{source}: key {name}: unknown algorithm {word!r}; one of {', '.join(ALGORITHMS)}")
@@ -120,7 +123,7 @@ def read_keys(path: str, *, allow_weak: bool = False) -> dict[str, dns.tsig.Key]
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
             if os.fstat(fd).st_mode & (stat.S_IROTH | stat.S_IWOTH):
-                raise KeyFileError(f"{path}: everybody can read or write it; chmod 0640")
+                raise KeyFileError(f"{path}: everybody can read or write it; chmod 0640, owner root, group failoverd")
             data = file.read(KEY_FILE_MAX + 1)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
@@ -135,9 +138,8 @@ def read_keys(path: str, *, allow_weak: bool = False) -> dict[str, dns.tsig.Key]
 class Keys:
     """The keys of all zones, read when first needed and again when the file changes."""
 
-    def __init__(self, *, allow_weak: bool = False) -> None:
-        self._allow_weak = allow_weak
-        self._files: dict[str, tuple[tuple[int, int, int], dict[str, dns.tsig.Key]]] = {}
+    def __init__(self) -> None:
+        self._files: dict[tuple[str, bool], tuple[tuple[int, int, int], dict[str, dns.tsig.Key]]] = {}
 
     def forget(self) -> None:
         """Read every file again at its next use (reload)."""
@@ -150,10 +152,10 @@ class Keys:
         except OSError as error:
             raise KeyFileError(f"{zone.key_file}: {error.strerror}") from None
         stamp = (found.st_mtime_ns, found.st_ino, found.st_mode)
-        cached = self._files.get(zone.key_file)
+        cached = self._files.get((zone.key_file, zone.allow_weak))
         if cached is None or cached[0] != stamp:
-            cached = (stamp, read_keys(zone.key_file, allow_weak=self._allow_weak))
-            self._files[zone.key_file] = cached
+            cached = (stamp, read_keys(zone.key_file, allow_weak=zone.allow_weak))
+            self._files[zone.key_file, zone.allow_weak] = cached
         keys = cached[1]
         if not zone.key_name:
             return next(iter(keys.values()))
@@ -165,3 +167,14 @@ class Keys:
     def next_of(self, zone: Zone) -> dns.tsig.Key:
         """The key of a zone after a rollover: the first of its key-next-file. Raises KeyFileError."""
         return self.of(replace(zone, key_file=zone.key_next_file, key_name=""))
+
+    def problems(self, zone: Zone) -> list[str]:
+        """What is wrong with the key files of a zone now. A key-next-file that is not there is none yet: no rollover is under way."""
+        wrong: list[str] = []
+        files = [zone, replace(zone, key_file=zone.key_next_file, key_name="")]
+        for each in [each for each in files if each is zone or (each.key_file and os.path.exists(each.key_file))]:
+            try:
+                self.of(each)
+            except KeyFileError as error:
+                wrong.append(str(error))
+        return wrong

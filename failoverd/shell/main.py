@@ -10,6 +10,7 @@ import click
 
 from failoverd import __version__, compile
 from failoverd.config import SERVER_FILE, Config, ConfigError, load, pick_server
+from failoverd.shell.checking import key_problems
 from failoverd.shell.ending import EXIT_CONFIG
 from failoverd.shell.logs import Format
 from failoverd.shell.options import Options
@@ -39,6 +40,11 @@ def main(path: str, server: str | None, check: bool, force_clock: bool, new_pair
             click.echo(f"warning: {warning}", err=True)
         if check:
             _compile_all(config, server)
+            errors, warnings = key_problems(config, path)
+            for warning in warnings:
+                click.echo(f"warning: {warning}", err=True)
+            if errors:
+                raise ConfigError(errors)
             click.echo(f"{path}: good, digest {config.digest()}")
             return
         name = pick_server(config, server)

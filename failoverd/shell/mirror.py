@@ -67,6 +67,8 @@ class Mirror:
             "primaries": list(zone.primaries),
             "key_file": zone.key_file,
             "key_name": zone.key_name,
+            "key_next_file": zone.key_next_file,
+            "allow_weak": zone.allow_weak,
         }
         done: dict[str, Any] = {}
         async for answer in self.ask(transfer=asked):

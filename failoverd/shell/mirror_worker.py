@@ -23,6 +23,7 @@ import dns.rdatatype
 import dns.rdtypes.ANY.SOA
 import dns.rdtypes.IN.A
 import dns.transaction
+import dns.tsig
 import dns.xfr
 
 from failoverd.ddns import audit
@@ -136,7 +137,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._copies: dict[tuple[str, str], Copy] = {}
-        self._keys = Keys(allow_weak=True)
+        self._keys = Keys()
         self._rows: dict[tuple[str, str], dict[str, Row]] = {}
         self._leases: list[Lease] = []
 
@@ -188,7 +189,14 @@ class Worker:
             self._ask(zone, copy, host, port, None)  # the copy is of another history: begin anew
 
     def _ask(self, zone: Zone, copy: Copy, host: str, port: int, serial: int | None) -> None:
-        key = self._keys.of(zone)
+        try:
+            self._transfer_with(self._keys.of(zone), copy, host, port, serial)
+        except (dns.tsig.PeerBadKey, dns.tsig.PeerBadSignature, KeyFileError):
+            if not zone.key_next_file or not os.path.exists(zone.key_next_file):
+                raise
+            self._transfer_with(self._keys.next_of(zone), copy, host, port, serial)  # a rollover
+
+    def _transfer_with(self, key: dns.tsig.Key, copy: Copy, host: str, port: int, serial: int | None) -> None:
         query, _ = dns.xfr.make_query(copy, serial=serial or None)
         query.use_tsig(key, fudge=FUDGE_S)
         copy.how = "AXFR" if not serial else "IXFR"
@@ -231,7 +239,15 @@ def _script(finding: Finding, row: Row | None) -> list[str]:
 
 def _zone(asked: dict[str, Any]) -> Zone:
     primaries = tuple((str(host), int(port)) for host, port in asked["primaries"])
-    return Zone(asked["target"], asked["name"], primaries, asked["key_file"], asked["key_name"])
+    return Zone(
+        asked["target"],
+        asked["name"],
+        primaries,
+        asked["key_file"],
+        asked["key_name"],
+        asked["key_next_file"],
+        allow_weak=asked["allow_weak"],
+    )
 
 
 def run(requests: TextIO, answers: TextIO) -> None:

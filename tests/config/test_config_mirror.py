@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from failoverd import compile
-from failoverd.config import ConfigError, check, parse_text
+from failoverd.config import ConfigError, parse_text
+from failoverd.shell.checking import key_problems
 
 BASE = """
 site = "s"
@@ -67,16 +68,50 @@ def test_the_digest_knows_a_mirror_but_not_its_key_file_nor_its_place() -> None:
     assert parse_text(BASE + two[0] + two[1]).digest() == parse_text(BASE + two[1] + two[0]).digest()
 
 
-def test_a_mirrors_key_file_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mirrors_key_file_is_checked(tmp_path: Path) -> None:
     own, key = tmp_path / "own.key", tmp_path / "mirror.key"
     for path in (own, key):
-        path.write_text("x")
+        path.write_text("k:AAAA")
         path.chmod(0o640)
     key.chmod(0o644)
-    path = tmp_path / "failoverd.toml"
     text = (BASE + VIEW).replace("/etc/failoverd/ddns.key", str(own)).replace("/etc/failoverd/inside.key", str(key))
-    path.write_text(text)
-    assert check(str(path)) != 0
-    shown = capsys.readouterr()
-    assert f"everybody on this machine can read {key}" in shown.out + shown.err
-    assert "mirror-to[0].key-file" in shown.out + shown.err
+    errors, warnings = key_problems(parse_text(text, "f.toml"), "f.toml")
+    assert [(each.key, each.text) for each in errors] == [
+        ("ddns.zone[0].mirror-to[0].key-file", f"{key}: everybody can read or write it; chmod 0640, owner root, group failoverd")
+    ]
+    assert warnings == []
+
+
+NEXT = 'key-next-file = "/etc/failoverd/next.key"\nallow-weak = true\n'
+
+
+def test_the_keys_of_a_rollover_and_weak_ones_reach_the_dns_room() -> None:
+    zones = {zone.target: zone for zone in compile.dns_plan(parse_text(BASE + NEXT + MIRROR)).zones}
+    assert [(zones[t].key_next_file, zones[t].allow_weak) for t in ("main", "backup")] == [("/etc/failoverd/next.key", True)] * 2
+    zones = {zone.target: zone for zone in compile.dns_plan(parse_text(BASE + NEXT + VIEW + "allow-weak = false")).zones}
+    assert (zones["inside"].key_next_file, zones["inside"].allow_weak) == ("", False)  # its own key file, so its own next one
+    plain = compile.dns_plan(parse_text(BASE)).zones[0]
+    assert (plain.key_next_file, plain.allow_weak) == ("", False)
+    assert parse_text(BASE + NEXT).digest() == parse_text(BASE).digest()  # each server's own files
+
+
+def test_a_mirrors_next_key_needs_a_key_of_its_own() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_text(BASE + MIRROR.replace("target", 'key-next-file = "/n.key", target'))
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.key) == (12, "ddns.zone[0].mirror-to[0].key-next-file")
+    assert "belongs to a key-file of its own" in problem.text
+
+
+def test_check_reads_the_keys_of_a_rollover_and_refuses_weak_ones(tmp_path: Path) -> None:
+    own, following = tmp_path / "own.key", tmp_path / "next.key"
+    own.write_text("k:AAAA")
+    own.chmod(0o640)
+    text = (BASE + NEXT).replace("/etc/failoverd/ddns.key", str(own)).replace("/etc/failoverd/next.key", str(following))
+    assert key_problems(parse_text(text, "f.toml"), "f.toml") == ([], [])
+    following.write_text("hmac-md5:k:AAAA")
+    following.chmod(0o640)
+    assert key_problems(parse_text(text, "f.toml"), "f.toml") == ([], [])
+    (problem,), _ = key_problems(parse_text(text.replace("allow-weak = true", ""), "f.toml"), "f.toml")
+    assert (problem.line, problem.key) == (12, "ddns.zone[0].key-next-file")
+    assert problem.text.startswith(f"{following}: key k uses hmac-md5, which is too weak; make one with tsig-keygen")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import dns.rcode
@@ -219,8 +220,12 @@ def bad_sig(ident: int) -> bytes:
 
 
 def test_a_next_key_file_that_is_wrong_is_said(key_file: Path, tmp_path: Path) -> None:
-    client = client_for(key_file, 1, next_file=str(tmp_path / "none.key"))
-    assert client.check() == [f"{tmp_path}/none.key: No such file or directory"]
+    following = tmp_path / "next.key"
+    client = client_for(key_file, 1, next_file=str(following))
+    assert client.check() == []  # there is none before the rollover
+    following.write_text("x")
+    following.chmod(0o640)
+    assert client.check() == [f'{following}: holds no key; expected key "name" {{ algorithm hmac-sha256; secret "..."; }};']
 
 
 def test_other_forms_of_key_files() -> None:
@@ -241,3 +246,21 @@ def test_keys_of_a_rollover(key_file: Path, tmp_path: Path) -> None:
     following.chmod(0o640)
     zone = Zone("main", "example.test.", (), str(key_file), "ddns-key", key_next_file=str(following))
     assert Keys().next_of(zone).name.to_text() == "next-key."
+
+
+def test_a_weak_key_names_its_line_and_the_cure() -> None:
+    text = f'// old\n/* two\nlines */ key a {{ algorithm hmac-sha1; secret "{SECRET}"; }};'
+    with pytest.raises(KeyFileError, match=r"^f:3: key a uses hmac-sha1, .* tsig-keygen -a hmac-sha256 a, or .*allow-weak = true"):
+        parse_keys(text, "f")
+
+
+def test_weak_keys_are_taken_in_the_zones_that_allow_them(tmp_path: Path) -> None:
+    path = tmp_path / "weak.key"
+    path.write_text(f"hmac-md5:old-key:{SECRET}")
+    path.chmod(0o640)
+    keys, zone = Keys(), Zone("main", "example.test.", (), str(path), allow_weak=True)
+    assert keys.of(zone).algorithm == dns.tsig.HMAC_MD5
+    with pytest.raises(KeyFileError, match="too weak"):
+        keys.of(replace(zone, allow_weak=False))
+    assert keys.problems(zone) == []
+    assert len(keys.problems(replace(zone, allow_weak=False))) == 1
