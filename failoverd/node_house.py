@@ -10,6 +10,7 @@ from random import Random
 from failoverd import compile
 from failoverd.config import Config
 from failoverd.ddns.plan import Planner
+from failoverd.failover.conflicts import Conflict
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.hashing import is_ours, key
 from failoverd.failover.message import ServerState
@@ -19,6 +20,7 @@ from failoverd.leases import mclt, reclaim
 from failoverd.leases.lease import BindingState, Lease, lease_key
 from failoverd.leases.rights import ALONE, Rights
 from failoverd.leases.table import LeaseTable
+from failoverd.node_conflicts import Conflicts
 from failoverd.notes import Note
 from failoverd.ports import Kind, Now, Origin, Output, Stored, Write
 
@@ -35,6 +37,7 @@ class House:
         self.scopes = compile.scopes(config, server)
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
+        self.conflicts = Conflicts(stored.conflicts)
         self.low_disk = False
         self.left_free: set[str] = set()
         self.interfaces: dict[str, tuple[tuple[int, int], ...]] = {}
@@ -146,6 +149,10 @@ class House:
     def note(self, name: str, now: Now, *, address: int = 0, subject: str = "", detail: str = "") -> None:
         """Say something to the operator."""
         self.out.notes.append(Note(name, now.wall, b"", address, subject, detail))
+
+    def contested(self, conflict: Conflict) -> None:
+        """Two clients were granted one address: kept for the operator."""
+        self.conflicts.keep(conflict, self.out)
 
     def state_moved(self, relationship: str, old: ServerState, new: ServerState, now: Now) -> None:
         """Dues of leases and ownership of names follow the state."""

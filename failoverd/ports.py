@@ -163,6 +163,7 @@ class Kind(StrEnum):
     RELATIONSHIP = "relationship"
     EVENT = "event"
     META = "meta"
+    CONFLICT = "conflict"
 
 
 class Origin(StrEnum):
@@ -297,3 +298,4 @@ class Stored:
     relationships: list[str] = field(default_factory=list)
     meta: dict[str, str] = field(default_factory=dict)
     newest_wall: float = 0.0
+    conflicts: list[str] = field(default_factory=list)

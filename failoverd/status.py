@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from failoverd import __version__
+from failoverd import __version__, node_conflicts
 from failoverd.ddns.names import dotted
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
@@ -139,6 +139,16 @@ def dns_detail(node: Node, now: Now) -> dict[str, object]:
         for row in pending[:ROWS_SHOWN]
     ]
     return body
+
+
+def conflicts(node: Node) -> dict[str, object]:
+    """The addresses that two clients were granted, newest first, and those whose update the partner refused (safety.md 18, 19)."""
+    refused = []
+    for lease in sorted((lease for lease in node.table.rows() if lease.rejected), key=lambda lease: lease.address):
+        endpoint = node.endpoint_at(lease.address)
+        if endpoint is not None:
+            refused.append(node_conflicts.rejected(lease, endpoint.terms.name, 0))
+    return {"losers": [node_conflicts.view(each) for each in node.conflicts.newest_first()], "rejected": refused}
 
 
 def lease_view(node: Node, lease: Lease) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Pool balance: how many free addresses go to the partner, and when (failover-protocol.md 8).
 
-Sums only; the transfers themselves are lease changes made by updates.py. All divisions truncate toward zero, as in C.
+Sums only; the transfers themselves are lease changes made by pool_transfer.py. All divisions truncate toward zero, as in C.
 """
 
 from __future__ import annotations

@@ -47,9 +47,8 @@ class Endpoint(Timers):
     def on_message(self, message: Message, now: Now) -> None:
         """What a message on the established link asks of us."""
         kind = message.kind
-        normal = self.record.state is S.NORMAL and not self.starting
         if kind == MessageType.BNDUPD:
-            self.updates.told(message, self.rights(now), normal, self, now)
+            self.updates.told(message, self.rights(now), self.state, self, now)
         elif kind == MessageType.BNDACK:
             self.updates.acked(message, self.rights(now), now)
         elif kind == MessageType.STATE:
@@ -59,7 +58,7 @@ class Endpoint(Timers):
         elif kind == MessageType.UPDDONE:
             self._on_upddone(now)
         elif kind == MessageType.POOLREQ:
-            moved = self.updates.rebalance(now)[0] if normal else 0
+            moved = self.updates.rebalance(now)[0] if self.state is S.NORMAL else 0
             self.send(wire.poolresp(int(now.wall), message.xid, moved))
             self.house.note(reasons.POOL_REQUEST_ANSWERED, now, subject=self.terms.name, detail=str(moved))
         elif kind == MessageType.POOLRESP:

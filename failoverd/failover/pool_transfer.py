@@ -9,6 +9,7 @@ from typing import Protocol
 
 from failoverd.failover import balance, reasons
 from failoverd.failover.bindings import handed, rested
+from failoverd.failover.conflicts import Conflict
 from failoverd.failover.hashing import bucket, key, owner_is_primary
 from failoverd.failover.terms import Terms
 from failoverd.leases.lease import BindingState, Lease
@@ -29,6 +30,9 @@ class House(Protocol):
 
     def note(self, name: str, now: Now, *, address: int = 0, subject: str = "", detail: str = "") -> None:
         """Say something to the operator."""
+
+    def contested(self, conflict: Conflict) -> None:
+        """Keep that two clients were granted one address, and which of them has it now."""
 
 
 class PoolTransfer:

@@ -101,8 +101,8 @@ STRAY_ACK = declare(
 CONFLICT = declare(
     "lease-conflict",
     "warning",
-    "The partner's binding for an address shows another client than ours did. The partner's binding is taken; our client gets a DHCPNAK at"
-    " its next renewal.",
+    "The partner's binding for an address shows another client than ours did. The detail says whose stands; the other client gets a DHCPNAK"
+    " at its next renewal. `failoverctl conflicts` lists them.",
 )
 POOL_MOVED = declare(
     "pool-balanced", "info", "Free addresses were handed to the partner so that both halves of the pool are level."

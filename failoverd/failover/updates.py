@@ -8,7 +8,8 @@ from __future__ import annotations
 from failoverd.failover import message as wire
 from failoverd.failover import reasons
 from failoverd.failover.bindings import both_claims, take_client
-from failoverd.failover.message import Binding, Message, RejectReason
+from failoverd.failover.conflicts import Conflict, claim_of, claim_told
+from failoverd.failover.message import Binding, Message, RejectReason, ServerState
 from failoverd.failover.update_queue import FREED, Link, UpdateQueue
 from failoverd.leases.binding import judge
 from failoverd.leases.lease import BindingState, Lease
@@ -19,30 +20,40 @@ from failoverd.ports import Now, Origin
 class Updates(UpdateQueue):
     """All binding updates of one relationship, in both directions."""
 
-    def told(self, message: Message, rights: Rights, in_normal: bool, link: Link, now: Now) -> None:
-        """A BNDUPD: judged by the tables, answered by exactly one BNDACK after the commit (6.3)."""
+    def told(self, message: Message, rights: Rights, state: ServerState, link: Link, now: Now) -> None:
+        """A BNDUPD: judged by the tables, answered by exactly one BNDACK after the commit (6.3). `state`: ours, as it acts."""
         binding = wire.binding(message)
-        refused = self._judge(binding, rights, in_normal, now)
+        refused = self._judge(binding, rights, state is ServerState.NORMAL, now)
         if refused is not None:
             reason, text = refused
             name = reasons.LESS_CRITICAL if reason == RejectReason.LESS_CRITICAL_BINDING else reasons.REFUSED_BY_US
             self.house.note(name, now, address=binding.address or 0, subject=self.terms.name, detail=f"{int(reason)} {text}")
             link.send(wire.bnd_reject(int(now.wall), message.xid, binding.address, reason, text))
-            self._keep_claim(binding, now)
+            self._keep_claim(binding, state, now)
             return
         assert binding.address is not None
-        self._take(binding, rights, now)
+        self._take(binding, rights, state, now)
         link.send(wire.bndack(int(now.wall), message.xid, binding.address))
 
-    def _keep_claim(self, binding: Binding, now: Now) -> None:
+    def _keep_claim(self, binding: Binding, state: ServerState, now: Now) -> None:
         """We refused the partner's grant to another client than ours: it may be in use until its end (safety.md 19)."""
         if binding.address is None or binding.state != BindingState.ACTIVE or not self.house.table.has_row(binding.address):
             return
         lease = self.house.table.get(binding.address)
         theirs = Lease(0, hw=binding.hw or b"", client_id=binding.client_id or b"").client
         until = both_claims(lease, binding)
-        if lease.state is BindingState.ACTIVE and lease.client != theirs and until > lease.disputed:
+        if lease.state is not BindingState.ACTIVE or lease.client == theirs:
+            return
+        if until > lease.disputed:
             self.house.change(lease, lease.evolve(disputed=until), Origin.PARTNER, "disputed", now)
+        self._contested("ours", lease, binding, until, state, now)
+
+    def _contested(self, won: str, lease: Lease, binding: Binding, until: int, state: ServerState, now: Now) -> None:
+        """Two clients were granted one address: told, and kept (safety.md 19)."""
+        self.house.note(reasons.CONFLICT, now, address=lease.address, subject=self.terms.name, detail=f"{won} stands")
+        self.house.contested(
+            Conflict(self.terms.name, lease.address, won, claim_of(lease), claim_told(binding), until, state.words, int(now.wall))
+        )
 
     def _judge(self, binding: Binding, rights: Rights, in_normal: bool, now: Now) -> tuple[int, str] | None:
         """The reject code and its text, or None to accept."""
@@ -72,7 +83,7 @@ class Updates(UpdateQueue):
         )
         return None if verdict.accept else (verdict.reject, verdict.text)
 
-    def _take(self, binding: Binding, rights: Rights, now: Now) -> None:
+    def _take(self, binding: Binding, rights: Rights, acting: ServerState, now: Now) -> None:
         """The partner's binding becomes ours; EXPIRED, RELEASED and RESET are FREE straight away (6.3 step 11)."""
         assert binding.address is not None
         assert binding.state is not None
@@ -98,7 +109,7 @@ class Updates(UpdateQueue):
                 new.hostname = ""
                 if old.state is BindingState.ACTIVE and state is BindingState.ACTIVE and old.client:
                     new.disputed = both_claims(old, binding)
-                    self.house.note(reasons.CONFLICT, now, address=address, subject=self.terms.name, detail=old.client.hex())
+                    self._contested("theirs", old, binding, new.disputed, acting, now)
         if state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
             if old.state is BindingState.ACTIVE and old.owed and old.ends > new.ends:

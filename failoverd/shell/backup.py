@@ -32,6 +32,7 @@ _INSERT = {
     Kind.DDNS: "INSERT INTO ddns VALUES (?,?,?,?)",
     Kind.RELATIONSHIP: "INSERT INTO relationship VALUES (?,?,?,?)",
     Kind.META: "INSERT INTO meta VALUES (?,?,?,?)",
+    Kind.CONFLICT: "INSERT INTO conflict VALUES (?,?,?,?)",
     Kind.EVENT: "INSERT INTO event VALUES (?,?,?,?,?,?)",
 }
 _INSERT_JOURNAL = "INSERT INTO journal VALUES (?,?,?,?,?,?,?)"

@@ -20,6 +20,7 @@ _COLUMNS = {
     Kind.DDNS: "key, record, seq, wall",
     Kind.RELATIONSHIP: "key, record, seq, wall",
     Kind.META: "key, value, seq, wall",
+    Kind.CONFLICT: "key, record, seq, wall",
 }
 _LEASE_FAMILY = "CASE substr(key, 1, 1) WHEN x'06' THEN 6 ELSE 4 END"
 _FROM_JOURNAL = {
@@ -27,12 +28,14 @@ _FROM_JOURNAL = {
     Kind.DDNS: "key, record, seq, wall",
     Kind.RELATIONSHIP: "key, record, seq, wall",
     Kind.META: "CAST(key AS TEXT), record, seq, wall",
+    Kind.CONFLICT: "key, record, seq, wall",
 }
 _KEY = {
     Kind.LEASE: ("(family, address)", f"{_LEASE_FAMILY}, substr(key, 2)"),
     Kind.DDNS: ("key", "key"),
     Kind.RELATIONSHIP: ("key", "key"),
     Kind.META: ("key", "CAST(key AS TEXT)"),
+    Kind.CONFLICT: ("key", "key"),
 }
 
 VIEW = "CREATE TEMP VIEW fold AS SELECT 0 AS low, 0 AS high"
@@ -89,6 +92,7 @@ TABLES: dict[Kind, tuple[tuple[object, ...], str]] = {
     Kind.DDNS: ((b"",), "SELECT key, record, seq, wall FROM ddns WHERE key > ? ORDER BY key LIMIT ?"),
     Kind.RELATIONSHIP: ((b"",), "SELECT key, record, seq, wall FROM relationship WHERE key > ? ORDER BY key LIMIT ?"),
     Kind.META: (("",), "SELECT key, value, seq, wall FROM meta WHERE key > ? ORDER BY key LIMIT ?"),
+    Kind.CONFLICT: ((b"",), "SELECT key, record, seq, wall FROM conflict WHERE key > ? ORDER BY key LIMIT ?"),
     Kind.EVENT: ((0,), "SELECT seq, wall, key, record, origin, cause FROM event WHERE seq > ? ORDER BY seq LIMIT ?"),
 }
 

@@ -178,6 +178,7 @@ class Store:
         stored.leases = await self._overlaid(Kind.LEASE, tail)
         stored.ddns = await self._overlaid(Kind.DDNS, tail)
         stored.relationships = await self._overlaid(Kind.RELATIONSHIP, tail)
+        stored.conflicts = await self._overlaid(Kind.CONFLICT, tail)
         meta = [row async for rows in self.slices(Kind.META) for row in fold.keyed(Kind.META, rows)]
         stored.meta = fold.overlaid(meta, tail[Kind.META])
         _, _, copied_wall, _, stored.newest_wall, _ = (await self._fetch(fold.NEWEST))[0]

@@ -39,4 +39,5 @@ class Disk:
             relationships=[record for (kind, _), record in rows if kind is Kind.RELATIONSHIP],
             meta={key.decode(): record for (kind, key), record in rows if kind is Kind.META},
             newest_wall=self.newest_wall,
+            conflicts=[record for (kind, _), record in rows if kind is Kind.CONFLICT],
         )

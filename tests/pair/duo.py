@@ -102,7 +102,7 @@ class Disk:
         def of(kind: Kind) -> list[str]:
             return [record for (each, _), record in self.rows.items() if each is kind]
 
-        return Stored(of(Kind.LEASE), of(Kind.DDNS), of(Kind.RELATIONSHIP), {}, self.newest)
+        return Stored(of(Kind.LEASE), of(Kind.DDNS), of(Kind.RELATIONSHIP), {}, self.newest, of(Kind.CONFLICT))
 
 
 class Duo:
