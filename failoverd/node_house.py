@@ -17,6 +17,7 @@ from failoverd.failover.message import ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.failover.updates import Updates
 from failoverd.leases import mclt, reclaim
+from failoverd.leases.forecast import Rate
 from failoverd.leases.lease import BindingState, Lease, lease_key
 from failoverd.leases.rights import ALONE, Rights
 from failoverd.leases.table import LeaseTable
@@ -25,6 +26,7 @@ from failoverd.notes import Note
 from failoverd.ports import Kind, Now, Origin, Output, Stored, Write
 
 RECLAIM_AT_ONCE = 500  # leases that the clock may change in one step; the rest follows at once in the next
+UNUSED = frozenset({BindingState.FREE, BindingState.BACKUP})
 
 
 class House:
@@ -36,6 +38,7 @@ class House:
         self.now, self.out = now, Output()
         self.scopes = compile.scopes(config, server)
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
+        self.rates = {name: Rate(now.mono) for name in self.table.pools}
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
         self.conflicts = Conflicts(stored.conflicts)
         self.low_disk = False
@@ -79,10 +82,11 @@ class House:
             new.rewind = new.state  # told in this or a later step: the partner may know from now on (safety.md 13)
         self.table.put(new, mclt.due(new, rights))
         self.out.writes.append(Write(Kind.LEASE, lease_key(new.address), new.to_json(), origin, cause))
+        self._rate(old, new, origin, endpoint, now)
         if endpoint is not None:
             if new.owed and not new.rejected:
                 endpoint.updates.owe(new.address)
-            if new.state is not old.state and old.state in (BindingState.FREE, BindingState.BACKUP):
+            if new.state is not old.state and old.state in UNUSED:
                 self.left_free.add(endpoint.terms.name)
         # A BNDACK or a note of what was told says nothing of the client: the owner of the name stays.
         spoken = (new.state, new.client, new.starts) != (old.state, old.client, old.starts)
@@ -96,6 +100,17 @@ class House:
         if spoken and new.state is BindingState.ACTIVE:
             self.planner.revived(new, now, self.out)
         return new
+
+    def _rate(self, old: Lease, new: Lease, origin: Origin, endpoint: Endpoint | None, now: Now) -> None:
+        """A free address was taken, or one became free. What the partner plays back outside normal is history, not a rate."""
+        taken = old.state in UNUSED
+        if taken is (new.state in UNUSED):
+            return
+        if origin is Origin.PARTNER and endpoint is not None and endpoint.record.state is not ServerState.NORMAL:
+            return
+        state = self.table.pool_of(new.address)
+        if state is not None:
+            self.rates[state.pool.name].count(now.mono, taken=taken)
 
     def _name_of(self, new: Lease) -> None:
         """A BNDUPD carries no name. A client that has another lease here goes by its name there: the partner moves that name to the new

@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from failoverd import node_ddns, status
+from failoverd import node_ddns, status, status_pools
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.leases.lease import BindingState, Lease
@@ -74,7 +74,7 @@ def _partner_down(node: Node, endpoint: Endpoint, command: Command, now: Now) ->
     since, problem = _since(command.args.get("since", ""), endpoint, now)
     if problem:
         return "usage" if since < 0 else "refused", None, problem, False
-    preview = status.partner_down_preview(node, endpoint, since, now)
+    preview = status_pools.partner_down_preview(node, endpoint, since, now)
     if endpoint.link is not None:
         return "refused", preview, "the partner is in contact; partner-down is for a partner that is dead", False
     if command.args.get("dry_run"):

@@ -11,6 +11,7 @@ from failoverd.failover.message import ServerState
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.notes import CATALOGUE, Note
 from failoverd.ports import Now
+from failoverd.status_pools import pool, takeover_at
 
 if TYPE_CHECKING:
     from failoverd.node import Node
@@ -30,7 +31,7 @@ def status(node: Node, now: Now) -> dict[str, object]:
         "config_digest": node.config.digest(),
         "serving": all(endpoint.rights(now).serve for endpoint in node.endpoints.values()),
         "relationships": relationships,
-        "pools": [_pool(node, name) for name in sorted(node.table.pools)],
+        "pools": [pool(node, name, now) for name in sorted(node.table.pools)],
         "dns": dns(node, now),
         "notes": dict(sorted(node.counts.items())),
         "warnings": warnings(node, now),
@@ -61,6 +62,7 @@ def relationship(node: Node, endpoint: Endpoint, now: Now) -> dict[str, object]:
         "serving": rights.serve,
         "why": _why(endpoint, rights.why if not rights.serve else ""),
         "doubt_until": max(doubt, 0),
+        "takeover_at": takeover_at(endpoint, now),
         "countdown_until": record.recover_until if record.state is ServerState.RECOVER_WAIT else 0,
     }
 
@@ -103,19 +105,6 @@ def warnings(node: Node, now: Now) -> list[str]:
     if node.low_disk:
         found.append(CATALOGUE["disk-low"].text)
     return found
-
-
-def _pool(node: Node, name: str) -> dict[str, object]:
-    state = node.table.pools[name]
-    counts = {each.name.lower(): state.count(each) for each in BindingState}
-    return {
-        "name": name,
-        "network": state.pool.network,
-        "relationship": state.pool.relationship,
-        "total": state.pool.size,
-        "offered": node.table.offers_in(state.pool),
-        **counts,
-    }
 
 
 def dns(node: Node, now: Now) -> dict[str, object]:
@@ -189,59 +178,3 @@ def decision(note: Note) -> dict[str, object]:
         "detail": note.detail,
         "text": entry.text,
     }
-
-
-def partner_down_preview(node: Node, endpoint: Endpoint, since: int, now: Now) -> dict[str, object]:
-    """What partner-down would do (safety.md 12): which addresses are free at which time, and what the risk is."""
-    record, terms = endpoint.record, endpoint.terms
-    entry = since or int(now.wall)
-    rights = endpoint.rights(now)
-    wait = rights.wait_mclt_s + rights.slack_s
-    pools = []
-    for state in endpoint.updates.pools:
-        other = BindingState.BACKUP if terms.primary else BindingState.FREE
-        waiting, latest = 0, 0
-        for lease in node.table.rows():
-            held = node.table.pool_of(lease.address) is state and lease.state not in (BindingState.ACTIVE, rights.own)
-            if held and lease.horizon > entry:
-                waiting += 1
-                latest = max(latest, max(lease.horizon, lease.not_before) + wait)
-        pools.append(
-            {
-                "pool": state.pool.name,
-                "partner_free": state.count(other),
-                "free_at": entry + wait,
-                "waiting": waiting,
-                "latest": latest,
-            }
-        )
-    return {
-        "relationship": terms.name,
-        "state": endpoint.state.words,
-        "since": record.since,
-        "partner_state": record.partner_state.words,
-        "linked": endpoint.link is not None,
-        "last_heard": record.proven,
-        "epoch": record.epoch,
-        "new_epoch": record.epoch + (record.state is not ServerState.PARTNER_DOWN),
-        "now": now.wall,
-        "pools": pools,
-        "risk": _risk(endpoint, since),
-        "done": False,
-    }
-
-
-def _risk(endpoint: Endpoint, since: int) -> str:
-    text = (
-        "None if the partner is dead now. If it is only cut off and still serving, from the times above on both servers may give one"
-        " address to two clients."
-    )
-    if since:
-        text += (
-            " You state that the partner was certainly dead at the given time: if it leased anything after that, the same holds."
-        )
-    if endpoint.doubt is not None:
-        text += " This server booted without contact: addresses that it does not hold as active wait as well."
-    if endpoint.terms.partner_is_dhcpd:
-        text += " A dhcpd partner that comes back from its own partner-down leads to conflict resolution."
-    return text

@@ -26,7 +26,29 @@ class Relationship(TypedDict):
     serving: bool
     why: str
     doubt_until: float
+    takeover_at: float
     countdown_until: float
+
+
+class Rate(TypedDict):
+    """What happened to a pool's free addresses in the last `window_s` seconds."""
+
+    window_s: float
+    taken: int
+    returned: int
+
+
+class Forecast(TypedDict):
+    """Seconds until a new client is refused; None: never at this rate."""
+
+    interrupted: float | None
+    partner_down: float | None
+
+
+class Lasts(Forecast):
+    """The same, and in the present state."""
+
+    now: float | None
 
 
 class Pool(TypedDict):
@@ -44,6 +66,8 @@ class Pool(TypedDict):
     released: int
     reset: int
     offered: int
+    rate: Rate
+    lasts: Lasts | None
 
 
 class Zone(TypedDict):
@@ -203,6 +227,7 @@ class PoolPreview(TypedDict):
     free_at: float
     waiting: int
     latest: float
+    lasts: Forecast | None
 
 
 class PartnerDown(TypedDict):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from failoverd.ctl import names
-from failoverd.ctl.session import EXIT_CODES, Session, Verbs, changing, did, everywhere, look, pause_of, watchable
+from failoverd.ctl import names, watching
+from failoverd.ctl.session import EXIT_CODES, Session, Span, Verbs, changing, did, everywhere, look, pause_of, watchable
 
 if TYPE_CHECKING:
     from failoverd.ctl.answers import (
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         Backup,
         Decisions,
         DnsDetail,
-        History,
         Lease,
         LeasePage,
         PartnerDown,
@@ -69,10 +68,21 @@ def status(session: Session, relationship: str | None, watch: bool, every: float
 @main.command("partner-down", epilog=EXIT_CODES)
 @click.argument("relationship")
 @click.option("--since", metavar="TIME", help="You state that the partner was certainly dead at TIME (2026-11-22T04:05:11Z).")
+@click.option("--wait", is_flag=True, help="Return when the partner's free addresses may be given out here.")
+@click.option("--timeout", "timeout_s", type=Span(), help="With --wait: how long at most. [default: as long as the wait is]")
 @changing
 @everywhere
 @click.pass_obj
-def partner_down(session: Session, relationship: str, since: str | None, dry_run: bool, yes: bool, reason: str) -> None:
+def partner_down(
+    session: Session,
+    relationship: str,
+    since: str | None,
+    wait: bool,
+    timeout_s: float | None,
+    dry_run: bool,
+    yes: bool,
+    reason: str,
+) -> None:
     """State that the partner is down.
 
     This server takes over the partner's addresses of RELATIONSHIP.
@@ -81,8 +91,10 @@ def partner_down(session: Session, relationship: str, since: str | None, dry_run
     gone on giving addresses until this moment.
     """
     from failoverd.ctl import act, show
-    from failoverd.ctl.words import moment
+    from failoverd.ctl.words import duration, moment
 
+    if timeout_s is not None and not wait:
+        raise click.UsageError("--timeout needs --wait")
     client = session.client()
     state = session.status()
     before = act.before(act.the_relationship(state, relationship), state["wall"])
@@ -100,6 +112,12 @@ def partner_down(session: Session, relationship: str, since: str | None, dry_run
     else:
         text = f"{relationship}: partner-down since {since or moment(done['now'])}, epoch {done['new_epoch']}"
     did(session, done, text, reason)
+    if wait:
+        from failoverd.ctl import wait as waiting
+
+        took_s = waiting.takeover(session, relationship, timeout_s)
+        if session.output != "json":
+            click.echo(f"{relationship}: the partner's free addresses are this server's, after {duration(took_s)}")
 
 
 @main.command(epilog=EXIT_CODES)
@@ -287,16 +305,7 @@ def explain(session: Session, what: tuple[str, ...]) -> None:
     session.write(answer, lambda: show.decisions(answer["decisions"], subject))
 
 
-@main.command(epilog=EXIT_CODES)
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, metavar="N", help="At most the newest N.")
-@everywhere
-@click.pass_obj
-def history(session: Session, limit: int) -> None:
-    """What changed, who did it and why."""
-    from failoverd.ctl import show
-
-    answer = cast("History", session.client().get("history", limit=str(limit)))
-    session.write(answer, lambda: show.history(answer["events"]))
+watching.attach(main)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import click
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from failoverd.ctl.answers import Status
     from failoverd.ctl.client import Client
     from failoverd.ctl.table import Block
+
+    _Type = click.ParamType[float]
+else:
+    _Type = click.ParamType  # generic only since click 8.2
 
 SOCKET = "/run/failoverd/api.sock"
 EVERY_S = 2.0
@@ -73,6 +77,21 @@ class Verbs(click.Group):
         except Failure as failure:
             click.echo(f"failoverctl: {failure.message}", err=True)
             ctx.exit(failure.exit_code)
+
+
+class Span(_Type):
+    """A length of time: 90, 90s, 5m, 2h, 1d. In seconds."""
+
+    name = "TIME"
+    units: ClassVar[Mapping[str, float]] = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        text = str(value)
+        number, unit = (text[:-1], text[-1]) if text[-1:] in self.units else (text, "s")
+        if not number.replace(".", "", 1).isdecimal() or not number.isascii():
+            self.fail(f"{text!r} is no length of time; give 90, 90s, 5m, 2h or 1d", param, ctx)
+        return float(number) * self.units[unit]
 
 
 def _put(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:

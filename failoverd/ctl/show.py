@@ -9,6 +9,8 @@ from failoverd.ctl.answers import (
     Dns,
     DnsDetail,
     Event,
+    Forecast,
+    Lasts,
     Lease,
     PartnerDown,
     Pool,
@@ -22,6 +24,8 @@ from failoverd.ctl.answers import (
 from failoverd.ctl.table import BLANK, Block, Cell, Line, Table
 from failoverd.ctl.words import ago, due, duration, moment, octets
 
+LASTS = ("RUNS-DRY", "IF-INTERRUPTED", "IF-PARTNER-DOWN")  # at the rate of the last hour
+SOON_S = 4 * 3600.0
 GOOD, ODD, BAD = "green", "yellow", "bold red"
 _STATE_STYLE = {
     "normal": GOOD,
@@ -94,6 +98,11 @@ def _hints(row: Relationship, now: float) -> list[Line]:
         lines.append(Line(f"{name}: {'' if row['serving'] else 'not serving: '}{row['why']}", ODD if row["serving"] else BAD))
     if row["doubt_until"]:
         lines.append(Line(f"{name}: booted alone: nothing is granted beyond {due(row['doubt_until'], now)}", ODD))
+    if row["takeover_at"]:
+        usable = "are this server's since " + moment(row["takeover_at"])
+        if row["takeover_at"] > now:
+            usable = f"become this server's {due(row['takeover_at'], now)}"
+        lines.append(Line(f"{name}: the partner's free addresses {usable}"))
     if row["countdown_until"]:
         lines.append(Line(f"{name}: the wait of {row['state']} ends {due(row['countdown_until'], now)}", ODD))
     return lines
@@ -118,10 +127,26 @@ def _pool_table(pools: Sequence[Pool], relationships: dict[str, Relationship]) -
                 pool["offered"],
                 pool["expired"] + pool["released"] + pool["reset"],
                 pool["abandoned"],
+                *_lasts(pool["lasts"]),
             )
         )
     columns = ("POOL", "RELATIONSHIP", ">TOTAL", ">ACTIVE", ">FREE-HERE", ">FREE-AT-PARTNER", ">OFFERED", ">ENDED", ">ABANDONED")
-    return Table(columns, rows)
+    return Table((*columns, *(f">{name}" for name in LASTS)), rows)
+
+
+def _lasts(found: Lasts | None) -> list[Cell]:
+    """How long a pool lasts now, without contact, and after partner-down."""
+    if found is None:
+        return [Cell("?")] * len(LASTS)
+    return [_until_empty(found["now"]), _until_empty(found["interrupted"]), _until_empty(found["partner_down"])]
+
+
+def _until_empty(seconds: float | None) -> Cell:
+    if seconds is None:
+        return Cell("never")
+    if seconds < 1:
+        return Cell("NOW", BAD)
+    return Cell(f"in {duration(seconds)}", ODD if seconds < SOON_S else "")
 
 
 def _zone_table(zones: Sequence[Zone], now: float) -> Table:
@@ -286,13 +311,14 @@ def history(answer: Sequence[Event]) -> list[Block]:
 def partner_down(answer: PartnerDown, since: str | None) -> list[Block]:
     """The consequences of partner-down, before it is done. `since`: what the operator said of it."""
     now, name = answer["now"], answer["relationship"]
-    pools = [
+    pools: list[tuple[Cell | str | int, ...]] = [
         (
             pool["pool"],
             pool["partner_free"],
             due(pool["free_at"], now),
             pool["waiting"],
             due(pool["latest"], now) if pool["waiting"] else "-",
+            *_alone(pool["lasts"]),
         )
         for pool in answer["pools"]
     ]
@@ -300,6 +326,14 @@ def partner_down(answer: PartnerDown, since: str | None) -> list[Block]:
         Line(f"If you continue, {name} is in partner-down {'from now on' if since is None else f'as if since {since}'}:"),
         Line(f"  epoch {answer['epoch']} -> {answer['new_epoch']}, so that a partner with an older one recovers from this server"),
         Line("  renewals as before: the MCLT rule stays in force; the partner's addresses become this server's as follows"),
-        Table(("POOL", ">PARTNER'S-FREE", "OURS-FROM", ">LATER", "THE-LAST-OF-THEM"), pools, indent=2),
+        Table(("POOL", ">PARTNER'S-FREE", "OURS-FROM", ">LATER", "THE-LAST-OF-THEM", ">DRY-WITHOUT", ">DRY-WITH"), pools, indent=2),
+        Line("  DRY: when new clients are refused, at the rate of the last hour, without partner-down and with it"),
         Line(f"Risk: {answer['risk']}", ODD),
     ]
+
+
+def _alone(found: Forecast | None) -> list[Cell]:
+    """How long a pool lasts if the partner stays away: without and with partner-down."""
+    if found is None:
+        return [Cell("?")] * 2
+    return [_until_empty(found["interrupted"]), _until_empty(found["partner_down"])]

@@ -61,6 +61,7 @@ class Transitions(Standing):
                 reasons.PARTNER_MOVED, now, subject=self.terms.name, detail=f"{record.partner_state.words} -> {peer.words}"
             )
             record.partner_since = int(now.wall)
+            self._remember(f"partner: {record.partner_state.words} -> {peer.words}", "it says so", now, "", Origin.PARTNER)
         if peer is S.RECOVER and record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
             self.house.note(reasons.AMNESIA, now, subject=self.terms.name)
             self.house.rest_all(self.terms.name, now)
@@ -110,14 +111,19 @@ class Transitions(Standing):
             record.state = new
             detail = f"{'startup, saved ' if was_starting else ''}{old.words} -> {new.words}: {why}"
             self.house.note(reasons.STATE_CHANGED, now, subject=self.terms.name, detail=detail)
-            event = {"what": f"{old.words} -> {new.words}", "subject": self.terms.name, "who": who, "why": why, "wall": now.wall}
-            self.house.out.writes.append(Write(Kind.EVENT, self.terms.name.encode(), json.dumps(event), origin, why))
+        if new is not old or was_starting:
+            self._remember(f"{(S.STARTUP if new is old else old).words} -> {new.words}", why, now, who, origin)
         self._enter(new, old, now)
         self.persist()
         if self.link is not None:
             self._send_state(now)
         self._on_entry(new, now)
         self.house.state_moved(self.terms.name, old, new, now)
+
+    def _remember(self, what: str, why: str, now: Now, who: str, origin: Origin) -> None:
+        """One line of `failoverctl history`."""
+        event = {"what": what, "subject": self.terms.name, "who": who, "why": why, "wall": now.wall}
+        self.house.out.writes.append(Write(Kind.EVENT, self.terms.name.encode(), json.dumps(event), origin, why))
 
     def _recover_until(self, now: Now) -> tuple[int, bool]:
         return waits.recover_until(self.record, self.boot, self.terms.partner_is_dhcpd, now.wall)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from pydantic.json_schema import models_json_schema
 
 from failoverd.shell import api_ddns_models
-from failoverd.shell.api_shapes import Answer, Count, Reason, Request, Wall
+from failoverd.shell.api_shapes import Answer, Count, Reason, Request, Seconds, Wall
 
 
 class RelationshipStatus(Answer):
@@ -40,7 +40,35 @@ class RelationshipStatus(Answer):
     serving: bool
     why: Annotated[str, Field(description="why it does not serve, or what it waits for; empty when all is well")]
     doubt_until: Annotated[Wall, Field(description="lone boot: nothing is granted beyond this time; 0 when not in doubt")]
+    takeover_at: Annotated[
+        Wall, Field(description="partner-down: when the partner's free addresses are this server's; 0 elsewhere")
+    ]
     countdown_until: Annotated[Wall, Field(description="when the present wait ends by itself; 0 for no wait")]
+
+
+Lasts = Annotated[float | None, Field(ge=0, description="seconds until a new client is refused; null: never at this rate")]
+
+
+class PoolRate(Answer):
+    """What happened to a pool's free addresses in the last `window_s` seconds, an hour at most."""
+
+    window_s: Seconds
+    taken: Annotated[int, Field(ge=0, description="free addresses given to clients, by either server")]
+    returned: Annotated[int, Field(ge=0, description="addresses that became free again")]
+
+
+class PoolForecast(Answer):
+    """How long the free addresses last at the recent rate, if the partner stays away. `interrupted`: this server has its own free
+    addresses only, and what ends does not become free. `partner_down`: declared now, the partner's addresses come after the wait."""
+
+    interrupted: Lasts
+    partner_down: Lasts
+
+
+class PoolLasts(PoolForecast):
+    """The same, and `now`: in the present state."""
+
+    now: Lasts
 
 
 class PoolStatus(Answer):
@@ -58,6 +86,8 @@ class PoolStatus(Answer):
     released: Count
     reset: Count
     offered: Annotated[int, Field(ge=0, description="offered to a client that has not asked for them yet")]
+    rate: PoolRate
+    lasts: Annotated[PoolLasts | None, Field(description="null while the rate is not known: in the first minute after a start")]
 
 
 class ZoneStatus(Answer):
@@ -217,6 +247,7 @@ class PoolPreview(Answer):
     free_at: Annotated[Wall, Field(description="from when on this server may use them")]
     waiting: Annotated[int, Field(ge=0, description="addresses that wait longer, until every expiry the partner may know is past")]
     latest: Annotated[Wall, Field(description="when the last of those is free; 0 for none")]
+    lasts: Annotated[PoolForecast | None, Field(description="null while the rate is not known")]
 
 
 class PartnerDown(Answer):

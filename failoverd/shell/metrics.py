@@ -33,6 +33,7 @@ STATES = (  # draft-12 5.1 and failover-protocol 5.1, as `status` spells them: e
     "unknown-state",
 )
 POOL_STATES = ("active", "free", "backup", "abandoned", "expired", "released", "reset", "offered")
+LASTS = ("now", "interrupted", "partner_down")
 
 Record: TypeAlias = Mapping[str, object]
 
@@ -141,6 +142,13 @@ class StatusCollector(Collector):
             "Addresses by binding state; free is the primary's share, backup the secondary's.",
             (*labels, "state"),
             [((*values, state), _number(pool, state)) for values, pool in pools for state in POOL_STATES],
+        )
+        forecasts = [(values, cast("Record", pool["lasts"])) for values, pool in pools if pool["lasts"] is not None]
+        yield _gauge(
+            "pool_lasts_seconds",
+            "How long the free addresses last at the recent rate: now, without contact, after partner-down; absent for never or unknown.",
+            (*labels, "case"),
+            [((*values, case), _number(each, case)) for values, each in forecasts for case in LASTS if each[case] is not None],
         )
 
     def _dns(self) -> Iterator[Metric]:

@@ -43,6 +43,7 @@ OFFICE = {
     "serving": True,
     "why": "",
     "doubt_until": 0,
+    "takeover_at": 0,
     "countdown_until": 0,
 }
 LAB = {
@@ -74,6 +75,8 @@ NUMBERS = {
     "released": 1,
     "reset": 0,
     "offered": 3,
+    "rate": {"window_s": 3600.0, "taken": 40, "returned": 30},
+    "lasts": {"now": 18360.0, "interrupted": 17820.0, "partner_down": None},
 }
 ZONES = [
     {
@@ -135,8 +138,9 @@ STATUS = {
             "total": 230,
             "active": 228,
             "backup": 0,
+            "lasts": {"now": 0.0, "interrupted": 0.0, "partner_down": 3600.0},
         },
-        {"name": "10.30.0.0/24", "network": "10.30.0.0/24", "relationship": None, **NUMBERS, "backup": 0},
+        {"name": "10.30.0.0/24", "network": "10.30.0.0/24", "relationship": None, **NUMBERS, "backup": 0, "lasts": None},
     ],
     "dns": DNS,
     "notes": {"partner-holds-all-free": 4},
@@ -178,6 +182,7 @@ LEASES = [
     lease(101, state="abandoned", hw="", fqdn="", hostname=""),
     lease(102, hw="", client_id="ff:00:01", fqdn="", hostname="bad\x1b[2Jname", ends=0x7FFFFFFF),
 ]
+SOON = {"interrupted": 5400.0, "partner_down": 86400.0}
 PREVIEW = {
     "relationship": "office",
     "state": "communications-interrupted",
@@ -189,8 +194,8 @@ PREVIEW = {
     "new_epoch": 18,
     "now": WALL,
     "pools": [
-        {"pool": "10.10.0.0/22", "partner_free": 204, "free_at": WALL + 3600, "waiting": 4, "latest": WALL + 7200},
-        {"pool": "10.20.0.0/24", "partner_free": 2, "free_at": WALL + 3600, "waiting": 0, "latest": 0},
+        {"pool": "10.10.0.0/22", "partner_free": 204, "free_at": WALL + 3600, "waiting": 4, "latest": WALL + 7200, "lasts": SOON},
+        {"pool": "10.20.0.0/24", "partner_free": 2, "free_at": WALL + 3600, "waiting": 0, "latest": 0, "lasts": None},
     ],
     "risk": "none if the partner is dead now; if it is only cut off and still serving, two clients may get one address.",
     "done": False,
