@@ -194,6 +194,11 @@ def dns_plan(config: Config) -> ddns.DnsPlan:
         on_conflict=rules.on_conflict,
         migrate_guards=rules.migrate_guards == "on-renew",
         accept_family=rules.foreign_family_guard == "accept",
+        follow=tuple(
+            ddns.Followed(*each.prefix, each.zone)
+            for each in sorted(rules.reverse_maps, key=lambda each: -each.prefix[1])
+            if each.follow_cname
+        ),
     )
 
 

@@ -62,7 +62,7 @@ def name_plan(config: Config) -> NamePlan:
             own = encode_all(each.options).get(HOST_NAME, host_name)
             inner = [*levels, each.ddns] if each.ddns else levels
             reserved[each.address] = _scope(config, inner, own, (each.hostname or "").lower())
-    maps = [ReverseMap(each.prefix[0], each.prefix[1], each.name) for each in common.reverse_maps]
+    maps = [ReverseMap(each.prefix[0], each.prefix[1], each.name or "") for each in common.reverse_maps]
     return NamePlan(
         subnets,
         pools,

@@ -62,8 +62,14 @@ class ReverseMap(Table):
 
     prefix: Prefix = Field(description="the addresses, like 198.51.100.0/26")
     zone: Domain = Field(description="the zone that holds the names, like 0-63.100.51.198.in-addr.arpa.; it needs a [[ddns.zone]]")
-    name: ReverseName = Field(
-        description='the name for an address, {a}.{b}.{c}.{d} its octets, like "{d}.0-63.100.51.198.in-addr.arpa."'
+    name: ReverseName | None = Field(
+        default=None,
+        description='the name for an address, {a}.{b}.{c}.{d} its octets, like "{d}.0-63.100.51.198.in-addr.arpa."; or follow-cname',
+    )
+    follow_cname: bool = Field(
+        default=False,
+        description="true: the name is where the parent's CNAME leads, if that is in the zone; its master is asked, or that of the parent "
+        "when it has a [[ddns.zone]], and again every hour",
     )
 
 

@@ -45,6 +45,14 @@ def _site(found: Findings, config: Config) -> None:
         path: Path = ("ddns", "reverse-map", at)
         if each.zone not in {zone.name for zone in ddns.zones}:
             found.error((*path, "zone"), f"there is no [[ddns.zone]] {each.zone}; add it, or correct the name")
+        if (each.name is None) == (not each.follow_cname):
+            what = "is given with follow-cname" if each.name else "and follow-cname are both missing"
+            found.error((*path, "name"), f"{what}; write one of them: the name itself, or follow-cname = true")
+        if each.name is None:
+            if any(each.prefix == other.prefix for other in seen):
+                found.error((*path, "prefix"), "there is another reverse-map of this prefix; keep one of them")
+            seen.append(each)
+            continue
         if not _under(each.name, each.zone):
             found.error((*path, "name"), f"{each.name} is not in {each.zone}; write a name that ends with it")
         length = each.prefix[1]

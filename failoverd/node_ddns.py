@@ -16,7 +16,7 @@ from failoverd.ddns.dhcid import guard
 from failoverd.ddns.names import dotted, reverse_name
 from failoverd.ddns.repair import TROUBLED, Hold, Job
 from failoverd.ddns.rows import FORWARD, ME, REVERSE, Row, State, row_key
-from failoverd.ddns.wants import pointer_of, wanted_name
+from failoverd.ddns.wants import wanted_name
 from failoverd.failover.message import ServerState
 from failoverd.ports import Command, Kind, Now, Origin, Write
 
@@ -51,7 +51,7 @@ def _owner_name(node: Node, text: str) -> str:
         address = int(ipaddress.IPv4Address(text))
     except ValueError:
         return absolute(text)
-    return pointer_of(node.table.get(address)) or reverse_name(address)
+    return node.planner.pointer(node.table.get(address)) or reverse_name(address)
 
 
 def row_view(node: Node, row: Row) -> dict[str, object]:
@@ -139,7 +139,7 @@ def _retry(node: Node, command: Command, now: Now) -> Answer:
         return "unknown", None, f"nothing is wanted or known at {', '.join(names)}", False
     if command.args.get("dry_run"):
         return "ok", {"rows": sum(row.owner == ME and row.state is not State.CLEAN for row in rows), "done": False}, "", False
-    count = node.planner.repairs.retry(rows, now)
+    count = node.planner.retry(rows, now)
     _keep(node, command, now, f"ddns retry: {count} rows", ", ".join(names) or "all in trouble")
     return "ok", {"rows": count, "done": True}, "", True
 

@@ -297,7 +297,7 @@ def reverse_name(address: int, family: int = 4) -> str:
 
 class ReverseMap(NamedTuple):
     """RFC 2317: the PTR records of a prefix stand at other names, to which the parent zone's CNAMEs lead. `name`: a template with {a}.{b}.
-    {c}.{d}, the octets of the address; absolute, lower case."""
+    {c}.{d}, the octets of the address; absolute, lower case; "": where the CNAMEs lead is to be asked (follow.py)."""
 
     prefix: int
     length: int

@@ -16,6 +16,7 @@ from random import Random
 
 from failoverd.ddns import reasons
 from failoverd.ddns.contest import GivenNames
+from failoverd.ddns.follow import IDENTS, Follower, is_follow
 from failoverd.ddns.guards import Guard, guard_candidates
 from failoverd.ddns.names import dotted
 from failoverd.ddns.outbox import FOREVER, Outbox
@@ -25,7 +26,7 @@ from failoverd.ddns.seek import Seeker, is_seek
 from failoverd.ddns.shelf import Shelf
 from failoverd.ddns.wants import Claim, Claims, pointer_of
 from failoverd.ddns.zone import DnsPlan
-from failoverd.leases.lease import NO_FORWARD, Lease
+from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, Lease
 from failoverd.notes import Note
 from failoverd.ports import DnsAnswer, Now, Origin, Output
 
@@ -48,7 +49,9 @@ class Planner:
         self._targets = tuple(sorted({zone.target for zone in plan.zones}))
         self._taking: deque[bytes] = deque()
         self._meeting: deque[bytes] = deque()
-        self._shelf = Shelf(plan, [text for text in stored if not is_hold(text) and not is_seek(text)])
+        rows = [text for text in stored if not (is_hold(text) or is_seek(text) or is_follow(text))]
+        self._shelf = Shelf(plan, rows)
+        self._follower = Follower(plan, self._shelf, rng, filter(is_follow, stored), self._pointed)
         self._seeker = Seeker(plan, self._shelf, rng, filter(is_seek, stored))
         self._outbox = Outbox(plan, self._shelf, rng, self)
         self.repairs = Repairs(plan, self._shelf, filter(is_hold, stored), self._want_again)
@@ -66,8 +69,8 @@ class Planner:
             self._given.load(lease, instead.get(lease.fqdn, ()))
             name = self._given.name_of(lease)
             if name:
-                self._shelf.reverse_at(lease.address, lease.rev)
-                self._claims.put(lease, self._plan, self._owned(name, pointer_of(lease) if lease.dns & NO_FORWARD else ""), name)
+                pointer = self._point(lease, name)
+                self._claims.put(lease, self._plan, self._owned(name, pointer if lease.dns & NO_FORWARD else ""), name, pointer)
         for row in self._shelf.rows.values():
             if row.kind == FORWARD and row.want:
                 for claim in self._claims.of(row.name):
@@ -87,19 +90,48 @@ class Planner:
         if not self._targets:
             return
         was, name = self._given.name_of(old), self._given.name_of(new)
+        before = self.pointer(old) if was else ""
         mine = origin is not Origin.PARTNER
         if was and was != name:
             self._claims.drop(was, new.address)
             if old is not None and old.fqdn != was:
                 self._given.forget(old, self._claims, was)
-            self._want(was, new.address, now, out, gone=pointer_of(old))
+            self._want(was, new.address, now, out, gone=before)
+        pointer = self._point(new, name, now, out)
         if not name:
             return
-        self._shelf.reverse_at(new.address, new.rev)
-        if self._claims.put(new, self._plan, mine, name):
-            self._want(name, new.address, now, out, gone=pointer_of(old) if was == name else "")
+        if self._claims.put(new, self._plan, mine, name, pointer):
+            self._want(name, new.address, now, out, gone=before if was == name else "")
         elif mine:
             self._hurry(name, new.address, now, out)
+
+    def _point(self, lease: Lease, name: str, now: Now | None = None, out: Output | None = None) -> str:
+        """The owner name of the PTR of a lease that is called `name`, "" for none or for not known yet. `out`: None at boot."""
+        followed = self._follower.rule(lease.address) is not None or (out is None and self._follower.owner(lease.address))
+        if not name or lease.dns & NO_REVERSE or lease.rev or not followed:
+            if out is not None:
+                self._follower.forget(lease.address, out)
+            if name:
+                self._shelf.reverse_at(lease.address, lease.rev)
+            return pointer_of(lease) if name else ""
+        known = self._follower.owner(lease.address)
+        owner = self._follower.follow(lease.address, name, now.mono if now is not None else 0.0)
+        if owner and not known and out is not None:
+            self._follower.keep(lease.address, out)
+        self._shelf.reverse_at(lease.address, owner)
+        return owner
+
+    def pointer(self, lease: Lease | None) -> str:
+        """The owner name of the PTR of a lease, "" when it is not ours to register, or not known yet."""
+        owner = self._follower.owner(lease.address) if lease is not None and not lease.rev else None
+        return pointer_of(lease) if owner is None or (lease is not None and lease.dns & NO_REVERSE) else owner
+
+    def _pointed(self, address: int, before: str, owner: str, now: Now, out: Output) -> None:
+        """The parent's CNAME for an address leads to `owner` now."""
+        self._shelf.reverse_at(address, owner)
+        name = self._follower.name(address)
+        self._claims.point(name, address, owner)
+        self._want(name, address, now, out, gone=before)
 
     def claimants(self, name: str) -> tuple[int, ...]:
         """The addresses of the live leases that want a name."""
@@ -180,6 +212,9 @@ class Planner:
             return False
         given = self._given.given(claim)
         out.notes.append(Note(reasons.GAVE_WAY, now.wall, address=claim.address, subject=given, detail=f"instead of {claim.wish}"))
+        for each in self._claims.of(given):
+            if self._follower.owner(each.address) is not None:
+                self._follower.follow(each.address, given, now.mono)
         self._want(name, claim.address, now, out, gone=claim.pointer)
         self._want(given, claim.address, now, out)
         return True
@@ -213,7 +248,7 @@ class Planner:
             name = self._given.name_of(lease)
             for target in self._targets if name else ():
                 self._meeting.append(row_key(target, FORWARD, name))
-                self._meeting.append(row_key(target, REVERSE, pointer_of(lease)))
+                self._meeting.append(row_key(target, REVERSE, self.pointer(lease)))
 
     def _meet_slice(self, now: Now, out: Output) -> None:
         for _ in range(min(TAKEOVER_SLICE, len(self._meeting))):
@@ -253,10 +288,14 @@ class Planner:
         if not self._outbox.paused:
             self.repairs.due(now, out)
             self._seeker.due(now, out)
+            self._follower.due(now, out)
         self._outbox.due(now, out)
 
     def answered(self, answer: DnsAnswer, now: Now, out: Output) -> None:
         """One message came to its end."""
+        if answer.ident < IDENTS:
+            self._follower.answered(answer, now, out)
+            return
         if answer.ident < 0:
             self._seeker.answered(answer, now, out)
             return
@@ -266,8 +305,8 @@ class Planner:
         """Monotonic time at which `due` has something to do, infinity for none."""
         if self._taking or self._meeting:
             return now.mono
-        bulk = FOREVER if self._outbox.paused else min(self.repairs.deadline(), self._seeker.deadline(now))
-        return min(bulk, self._outbox.deadline(now))
+        bulk = min(self.repairs.deadline(), self._seeker.deadline(now), self._follower.deadline(now))
+        return min(FOREVER if self._outbox.paused else bulk, self._outbox.deadline(now))
 
     def name_for(self, wish: str, client: bytes) -> str:
         """What a client that asks for `wish` is called now: that, or what it was given instead (on-conflict = "suffix")."""
@@ -282,15 +321,20 @@ class Planner:
 
     def row(self, key: bytes) -> Row | None:
         """One row. Not to be changed."""
-        return self._shelf.rows.get(key)
+        return self._shelf.rows.get(key) or self._shelf.waiting.get(key)
 
     def row_keys(self) -> list[bytes]:
         """The keys of all rows, in no order."""
-        return list(self._shelf.rows)
+        return [*self._shelf.rows, *self._shelf.waiting]
 
     def rows_list(self) -> list[Row]:
         """All rows, by target, kind and name. Not to be changed."""
-        return [self._shelf.rows[key] for key in sorted(self._shelf.rows)]
+        return [row for key in sorted(self.row_keys()) if (row := self.row(key)) is not None]
+
+    def retry(self, rows: list[Row], now: Now) -> int:
+        """Try these rows now; how many there is something to try for."""
+        followed = sum(self._follower.hurry(row, now) for row in rows if row.key in self._shelf.waiting)
+        return followed + self.repairs.retry((row for row in rows if row.key not in self._shelf.waiting), now)
 
     def status(self, now: Now) -> dict[str, object]:
         """Plain data for the API and the simulator. Costs a walk over all rows."""
@@ -299,6 +343,7 @@ class Planner:
         for row in self._shelf.rows.values():
             counts[row.state] += 1
             peer += row.owner == PEER
+        counts[State.HELD] += len(self._shelf.waiting)
         return {
             "paused": self._outbox.paused,
             "inflight": len(self._outbox.flights),

@@ -59,6 +59,19 @@ REFUSED_NAME = declare(
     "The master takes other names of this zone but refuses this one (an update-policy deny line). It is tried again every hour.",
     limited=True,
 )
+NOT_FOLLOWED = declare(
+    "ddns-cname-not-followed",
+    "warning",
+    "Where the PTR record of an address belongs is said by a CNAME in the parent zone (reverse-map with follow-cname), and that cannot be "
+    "had: the master does not say, there is none, or it leads out of the zone that the configuration names. The PTR waits and the CNAME is "
+    "asked for again, at most five minutes later; the address record is not touched by this.",
+    limited=True,
+)
+LEADS_ELSEWHERE = declare(
+    "ddns-cname-changed",
+    "info",
+    "The CNAME in the parent zone leads to another name than before: the PTR record goes there, and is removed from the old name.",
+)
 DEAD = declare(
     "ddns-dead",
     "error",

@@ -158,20 +158,22 @@ class Repairs:
         found: dict[bytes, Row] = {}
         for target in sorted({zone.target for zone in self._plan.zones}):
             for kind in ("fwd", "rev"):
-                row = self._shelf.rows.get(row_key(target, kind, name))
+                key = row_key(target, kind, name)
+                row = self._shelf.rows.get(key) or self._shelf.waiting.get(key)
                 if row is None:
                     continue
                 found[row.key] = row
                 for value in row.want or row.have or row.maybe:
                     other = ("rev", self._shelf.pointer_of(value)) if kind == FORWARD else (FORWARD, value.text)
-                    if (row2 := self._shelf.rows.get(row_key(target, *other))) is not None:
+                    key2 = row_key(target, *other)
+                    if (row2 := self._shelf.rows.get(key2) or self._shelf.waiting.get(key2)) is not None:
                         found[row2.key] = row2
         return list(found.values())
 
     def listing(self, *, first: bool) -> list[bytes]:
         """All keys in order, as they were when `first` was last asked: a list that is read page by page."""
         if first or not self._listing:
-            self._listing = sorted(self._shelf.rows)
+            self._listing = sorted((*self._shelf.rows, *self._shelf.waiting))
         return self._listing
 
     def zones(self) -> list[tuple[str, str]]:

@@ -29,7 +29,8 @@ def ripe(until: float, now: Now) -> bool:
 
 class Shelf:
     """`rows` by key; `lanes`: one for each zone of each target; `busy`: keys with a message out; `refused`: how many messages
-    the zone had taken when it last refused a row; `seeking`: target and reverse name of PTRs that are still to be read (seek.py)."""
+    the zone had taken when it last refused a row; `seeking`: target and reverse name of PTRs that are still to be read (seek.py);
+    `waiting`: PTRs whose owner name is not known yet (follow.py), only to be shown."""
 
     def __init__(self, plan: DnsPlan, stored: list[str]) -> None:
         self._plan = plan
@@ -39,6 +40,7 @@ class Shelf:
         self.servers: dict[str, Server] = {}
         self.busy: set[bytes] = set()
         self.seeking: set[tuple[str, str]] = set()
+        self.waiting: dict[bytes, Row] = {}
         self.refused: dict[bytes, int] = {}
         self._reverse: dict[str, str] = {}
         for zone in plan.zones:

@@ -72,9 +72,9 @@ class Claims:
         """All claims on a name, oldest first."""
         return tuple(self._by_name.get(name, {}).values())
 
-    def put(self, lease: Lease, plan: DnsPlan, mine: bool, name: str = "") -> bool:
+    def put(self, lease: Lease, plan: DnsPlan, mine: bool, name: str = "", pointer: str | None = None) -> bool:
         """Enter or refresh the claim of a lease on `name`, "": the one it asks for. False when nothing changed (the fast path of a
-        renewal).
+        renewal). `pointer`: the owner name of its PTR, None: as the lease says.
 
         The TTL stays as it is until it would have to be halved: it follows the length of the lease, and a lease that MCLT cut
         short, or a renewal a second late, must not move the zone's serial.
@@ -87,10 +87,18 @@ class Claims:
             ttl = ttl if ttl * 2 <= before.ttl else before.ttl
         elif before is not None:
             del claims[lease.address]  # another client: it stands at the end of the line
-        claim = Claim(lease.address, owner, ttl, mine, not lease.dns & NO_FORWARD, pointer_of(lease))
+        claim = Claim(
+            lease.address, owner, ttl, mine, not lease.dns & NO_FORWARD, pointer_of(lease) if pointer is None else pointer
+        )
         claim = claim._replace(hw=lease.hw, client_id=lease.client_id, cased=lease.hostname, wish=lease.fqdn)
         claims[lease.address] = claim
         return claim != before
+
+    def point(self, name: str, address: int, pointer: str) -> None:
+        """The PTR of a claim stands at another name now."""
+        claims = self._by_name.get(name, {})
+        if (claim := claims.get(address)) is not None:
+            claims[address] = claim._replace(pointer=pointer)
 
     def enter(self, name: str, claim: Claim) -> None:
         """A claim that was on another name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(slots=True, frozen=True)
@@ -19,6 +20,18 @@ class Zone:
     allow_weak: bool = False  # its keys may be hmac-md5 or hmac-sha1
 
 
+class Followed(NamedTuple):
+    """RFC 2317: the PTR records of a prefix stand where the parent zone's CNAMEs lead, if that is in `zone`."""
+
+    prefix: int
+    length: int
+    zone: str
+
+    def holds(self, address: int) -> bool:
+        """Whether an IPv4 address lies in the prefix."""
+        return (address ^ self.prefix) >> (32 - self.length) == 0
+
+
 @dataclass(slots=True, frozen=True)
 class DnsPlan:
     """All zones, and the rules for records. TTL = ttl_s, or when that is 0 ttl_percent of the lease (0: a third, RFC 4702 5)
@@ -26,7 +39,7 @@ class DnsPlan:
 
     `on_conflict`: keep (the client stays without a name), suffix (it gets another one), take (the client that asked last gets it).
     `migrate_guards`: what a predecessor registered for a client is taken over. `accept_family`: an address of ours may stand beside
-    the entry that a DHCPv6 server has for a client."""
+    the entry that a DHCPv6 server has for a client. `follow`: longest prefix first."""
 
     zones: tuple[Zone, ...]
     ttl_s: int = 0
@@ -37,6 +50,7 @@ class DnsPlan:
     on_conflict: str = "keep"
     migrate_guards: bool = True
     accept_family: bool = False
+    follow: tuple[Followed, ...] = ()
 
     def zone_for(self, name: str, target: str) -> Zone | None:
         """The zone of `target` with the longest suffix match on whole labels."""

@@ -12,7 +12,8 @@ from failoverd.compile import dns_plan, scopes
 from failoverd.compile_names import NamePlan, NameScope, name_plan
 from failoverd.config import Config, ConfigError, parse_text
 from failoverd.config_digest import canonical
-from failoverd.ddns.names import DEFAULT, ClientDomain, Replace, ReverseMap
+from failoverd.ddns.names import DEFAULT, ClientDomain, Replace, ReverseMap, mapped_name
+from failoverd.ddns.zone import Followed
 from failoverd.dhcp.fqdn import Policy, Scope
 
 PAIR = (Path(__file__).resolve().parents[2] / "samples" / "pair.toml").read_text()
@@ -220,6 +221,27 @@ def test_errors(parts: dict[str, str], key: str, text: str) -> None:
     assert found, [str(problem) for problem in caught.value.problems]
     assert text in found[0].text
     assert found[0].line > 0
+
+
+FOLLOW = '[[ddns.reverse-map]]\nprefix = "10.2.0.0/26"\nzone = "test"\n'
+ERRORS += [
+    ({"ddns": FOLLOW}, "ddns.reverse-map[0].name", "and follow-cname are both missing; write one of them"),
+    ({"ddns": FOLLOW + 'name = "{d}.test"\nfollow-cname = true'}, "ddns.reverse-map[0].name", "is given with follow-cname"),
+    (
+        {"ddns": FOLLOW.replace('"test"', '"x.test"') + "follow-cname = true"},
+        "ddns.reverse-map[0].zone",
+        "there is no [[ddns.zone]]",
+    ),
+    ({"ddns": 2 * (FOLLOW + "follow-cname = true\n")}, "ddns.reverse-map[1].prefix", "there is another reverse-map"),
+]
+
+
+def test_prefixes_whose_cnames_are_followed_reach_the_planner_and_leave_leases_without_a_name_of_their_own() -> None:
+    mapped = MAP.format(length=24, zone="test", name="{d}.rev.test") + "\n"
+    config = site(mapped + FOLLOW + "follow-cname = true")
+    assert dns_plan(config).follow == (Followed(ip("10.2.0.0"), 26, "test."),)
+    maps = name_plan(config).maps
+    assert [mapped_name(ip(address), maps) for address in ("10.2.0.9", "10.2.0.99")] == ["", "99.rev.test."]
 
 
 WARNINGS = [
