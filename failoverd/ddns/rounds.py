@@ -164,6 +164,8 @@ class Rounds:
         if cell is Then.JUDGE:
             if flight.step is Step.LOOK:
                 self._looked(flight, answer, now, out)
+            elif self._stale(flight):  # what was found must not be judged by the DHCID of the name's next holder
+                self._again(flight, now, out, 0.0)
             elif flight.step is Step.REREAD:
                 self._reread(flight, answer, now, out)
             else:

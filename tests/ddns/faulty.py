@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from random import Random
 
 
@@ -19,6 +20,7 @@ class Proxy:
         self.bad = True
         self.port = 0
         self.did: dict[str, int] = {}
+        self.record: list[tuple[float, str, bytes]] = []  # what reached the master, and what came from it
         self._old: list[bytes] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -88,10 +90,12 @@ class Proxy:
 
         for wire in await self.requests(data):
             transport, _ = await loop.create_datagram_endpoint(Back, remote_addr=("127.0.0.1", self.master))
+            self.record.append((time.time(), "UDP", wire))
             transport.sendto(wire)
             loop.call_later(3.0, transport.close)
 
     async def back(self, wire: bytes, addr: tuple[str, int]) -> None:
+        self.record.append((time.time(), "reply", wire))
         for each in await self.replies(wire):
             assert self._udp is not None
             self._udp.sendto(each, addr)
@@ -112,7 +116,11 @@ class Proxy:
                 if self.bad and self.rng.random() < 0.05:
                     self.did["cut"] = self.did.get("cut", 0) + 1
                     break
+                if not up:
+                    self.record.append((time.time(), "reply", wire))
                 for each in await (self.requests(wire) if up else self.replies(wire)):
+                    if up:
+                        self.record.append((time.time(), "TCP", each))
                     writer.write(struct.pack("!H", len(each)) + each)
         except (OSError, asyncio.IncompleteReadError):
             pass

@@ -3,6 +3,7 @@ says what the leases say."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from failoverd.ddns.dhcid import guard
+from failoverd.ddns.rows import Row
 from failoverd.leases.lease import BindingState
 from failoverd.ports import DnsAnswer, DnsUpdate, Origin
 from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
@@ -93,7 +95,8 @@ class History:
             addresses = zone.rrset(name, "A")
             assert addresses is not None, (name, rig.zone())
             (address,) = addresses.data
-            holder = next(one for one in live if one.fqdn == name and f"192.0.2.{one.address - NET}" == address)
+            holder = next((one for one in live if one.fqdn == name and f"192.0.2.{one.address - NET}" == address), None)
+            assert holder is not None, (name, address)
             dhcid = zone.rrset(name, "DHCID")
             assert dhcid is not None
             assert list(dhcid.data) == [guard(holder.hw, holder.client_id, name)]
@@ -139,8 +142,8 @@ def random_actions(rng: Random) -> list[tuple[object, ...]]:
     return out
 
 
-def play(actions: list[tuple[object, ...]]) -> None:
-    history = History()
+def play(actions: list[tuple[object, ...]], history: History | None = None) -> None:
+    history = history or History()
     for action in actions:
         history.act(action)
     history.check()
@@ -179,3 +182,60 @@ A, B, C = "a.example.test.", "b.example.test.", "c.example.test."
 )
 def test_histories_that_went_wrong_once(actions: list[tuple[object, ...]]) -> None:
     play(actions)
+
+
+def test_a_name_that_passes_on_while_its_owner_is_asked_for_is_not_taken_for_a_strangers() -> None:
+    """The answer to the query was judged by the DHCID of the next holder: our own record counted as another's, and was forgotten."""
+    play(
+        [
+            *[
+                ("bind", 1, 1, A),
+                ("due",),
+                ("answer",),
+                ("due",),
+                ("answer",),
+                ("free", 1),
+                ("due",),
+                ("bind", 2, 1, A),
+                ("servfail",),
+            ],
+            *[("crash",), ("due",), ("free", 2), ("bind", 3, 2, A), ("answer",), ("free", 3)],
+        ]
+    )
+
+
+class Stale(History):
+    """Planted: a crash replays the rows of the crash before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.older: dict[bytes, str] = {}
+
+    def act(self, action: tuple[object, ...]) -> None:
+        if action == ("crash",):
+            newer, self.rig.stored = dict(self.rig.stored), dict(self.older)
+            self.older = newer
+        super().act(action)
+
+
+class Forgetful(History):
+    """Planted: what a message may have put into the zone is not on disk."""
+
+    def act(self, action: tuple[object, ...]) -> None:
+        if action == ("crash",):
+            rows = {key: Row.from_json(text) for key, text in self.rig.stored.items()}
+            self.rig.stored = {key: replace(row, maybe=(), ghosts=()).to_json() for key, row in rows.items()}
+        super().act(action)
+
+
+@pytest.mark.parametrize("planted", [Stale, Forgetful])
+def test_a_planted_bug_is_caught(planted: type[History]) -> None:
+    caught = set()
+    for seed in range(200):
+        try:
+            play(random_actions(Random(seed)), planted())
+        except AssertionError:
+            caught.add(seed)
+        if len(caught) == 3:
+            return
+    raise AssertionError(f"caught with {len(caught)} of 200 seeds only")
