@@ -50,11 +50,11 @@ class Outbox(Rounds):
         return min((at for lane in self.shelf.lanes.values() if (at := self._lane_mono(lane, now)) is not None), default=FOREVER)
 
     def _lane_mono(self, lane: Lane, now: Now) -> float | None:
-        while lane.heap:
-            mono, _, key = lane.heap[0]
+        while (first := lane.first(now.mono)) is not None:
+            mono, _, key = first
             row = self.shelf.rows.get(key)
             if row is None or row.due_mono != mono or key in self.shelf.busy:
-                lane.pop()
+                lane.pop(now.mono)
                 continue
             if lane.turn:
                 return None
@@ -85,16 +85,15 @@ class Outbox(Rounds):
         batch: list[Flight] = []
         names: set[str] = set()
         octets = looked = 0
+        last: Row | None = None
         one = lane.server.open or bool(lane.reason)  # it asks whether the trouble is over
         while len(batch) < NAMES_MAX and octets < BYTES_MAX and looked < STARTS_A_STEP and len(self.flights) < WINDOW_ALL:
-            at = self._lane_mono(lane, now)
-            if at is None or at > now.mono or (one and looked):
+            row = self._pick(lane, now, last, NAMES_MAX - len(batch))
+            if row is None or (one and looked):
                 break
-            row = self.shelf.rows[lane.heap[0][2]]
             if row.name in names:  # forward and reverse may share a name: one row of a name in a message
                 break
-            lane.pop()
-            row.due_mono = -1.0
+            row.due_mono, last = -1.0, None
             looked += 1
             before = row.state
             flight = self._begin(row, lane, now, out)
@@ -110,9 +109,29 @@ class Outbox(Rounds):
                 return looked
             batch.append(flight)
             names.add(row.name)
+            last = row
         if batch:
             self._post(Sent(lane, batch, turn=True), now, out)
         return looked
+
+    def _pick(self, lane: Lane, now: Now, last: Row | None, room: int) -> Row | None:
+        """The next row that is due in a zone, None for none: the other half of the rename that `last` is of, else the first in line. The
+        two halves in one message are the atomic rename of ddns.md 2.3; where one of them is not idle, or goes alone, they go apart."""
+        twin = self._other_half(last, now) if last is not None else None
+        if twin is not None:
+            return twin
+        at = self._lane_mono(lane, now)
+        first = lane.first(now.mono)
+        if at is None or at > now.mono or first is None:
+            return None
+        row = self.shelf.rows[first[2]]
+        return None if room < 2 and self._other_half(row, now) is not None else row
+
+    def _other_half(self, row: Row, now: Now) -> Row | None:
+        """The row that `row` changes its name with, if that is due too."""
+        twin = self.shelf.rows.get(row.twin) if row.twin else None
+        fits = twin is not None and twin.twin == row.key and twin.zone == row.zone and twin.key not in self.shelf.busy
+        return twin if fits and twin is not None and 0.0 <= twin.due_mono <= now.mono else None
 
     def _begin(self, row: Row, lane: Lane, now: Now, out: Output) -> Flight | None:
         """Start a round for a row."""

@@ -17,6 +17,7 @@ PROBE_MAX_S = 60.0
 HOLD_S = {"BADKEY": 60.0, "BADSIG": 60.0, "BADTIME": 30.0, "REFUSED": 60.0, "NOTAUTH": 60.0}
 SERVFAIL_MAX_S = 60.0
 ALERT_EVERY_S = 3600.0
+BACKLOG = 1000  # names that wait in a zone before those that are to appear go before those that are to go (ddns.md 4.3)
 SUSPECTS = 2  # different rows that a zone must refuse before it is the zone
 
 LOST = frozenset({"TIMEOUT", "UNREACHABLE"})
@@ -68,16 +69,21 @@ class Server:
         return closes
 
 
+Entry = tuple[float, int, bytes]
+"""(when it is due, a number that decides ties, key of the row); one that is not the row's newest counts for nothing."""
+
+
 @dataclass(slots=True)
 class Lane:
-    """One zone of one target: its due rows, and whether it is held. `pending`: keys of rows with work to do, oldest first.
-    `refused`: rows that were refused since the zone last took anything; `taken`: how many messages it took. `held`: an operator
-    holds the zone, "" for not. `turn`: the one message of the zone that may hold many names is out."""
+    """One zone of one target: its due rows (`removals`: those that want nothing), and whether it is held. `pending`: keys of rows
+    with work to do, oldest first. `refused`: rows that were refused since the zone last took anything; `taken`: how many messages
+    it took. `held`: an operator holds the zone, "" for not. `turn`: the one message of the zone that may hold many names is out."""
 
     target: str
     zone: str
     server: Server
-    heap: list[tuple[float, int, bytes]] = field(default_factory=list)
+    heap: list[Entry] = field(default_factory=list)
+    removals: list[Entry] = field(default_factory=list)
     pending: dict[bytes, None] = field(default_factory=dict)
     inflight: int = 0
     turn: bool = False
@@ -91,18 +97,30 @@ class Lane:
     taken: int = 0
     held: str = ""
 
-    def push(self, mono: float, serial: int, key: bytes) -> None:
+    def push(self, mono: float, serial: int, key: bytes, *, removal: bool = False) -> None:
         """A row is due at `mono`; ties go by `serial`."""
-        heapq.heappush(self.heap, (mono, serial, key))
+        heapq.heappush(self.removals if removal else self.heap, (mono, serial, key))
 
-    def pop(self) -> None:
+    def _line(self, mono: float) -> list[Entry]:
+        """The line whose first entry is next. After an outage a new client misses its name more than anybody misses an old one's end."""
+        if not self.heap or not self.removals:
+            return self.heap or self.removals
+        adds_first = len(self.pending) > BACKLOG and self.heap[0][0] <= mono
+        return self.heap if adds_first or self.heap[0] < self.removals[0] else self.removals
+
+    def first(self, mono: float) -> Entry | None:
+        """The first entry, None when there is none."""
+        line = self._line(mono)
+        return line[0] if line else None
+
+    def pop(self, mono: float) -> None:
         """Forget the first entry."""
-        heapq.heappop(self.heap)
+        heapq.heappop(self._line(mono))
 
     def opens_mono(self, mono: float) -> float | None:
-        """When the first entry of the heap may go as far as the zone is concerned, None when only an answer can change that."""
-        first = self.heap[0]
-        if self.held:
+        """When the first entry may go as far as the zone is concerned, None when only an answer can change that, or without any."""
+        first = self.first(mono)
+        if self.held or first is None:
             return None
         if not self.reason:
             return max(first[0], mono)

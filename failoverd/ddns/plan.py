@@ -102,6 +102,8 @@ class Planner:
             return
         if self._claims.put(new, self._plan, mine, name, pointer):
             self._want(name, new.address, now, out, gone=before if was == name else "")
+            if was and was != name:
+                self._shelf.rename(was, name, self._targets)
         elif mine:
             self._hurry(name, new.address, now, out)
 

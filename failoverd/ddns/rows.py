@@ -100,6 +100,7 @@ class Row:
     # not stored
     chase: str = field(default="", compare=False)  # DHCID of a ghost that is in our way now
     due_mono: float = field(default=-1.0, compare=False)
+    twin: bytes = field(default=b"", compare=False)  # key of the row of the name that its client has now, or had before
 
     @property
     def key(self) -> bytes:
@@ -166,7 +167,7 @@ _VALUES = ("want", "have", "maybe")
 _PLAIN: dict[str, object] = {
     f.name: f.default
     for f in fields(Row)
-    if f.name not in {"target", "kind", "name", "zone", "due_mono", "ghosts", "chase", *_VALUES}
+    if f.name not in {"target", "kind", "name", "zone", "due_mono", "ghosts", "chase", "twin", *_VALUES}
 }
 
 

@@ -6,6 +6,8 @@ answer (that is `outbox`), and no lease (that is `plan`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from failoverd.ddns.names import dotted, reverse_of
 from failoverd.ddns.pace import Lane, Server
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Ghost, Row, State, Value, row_key
@@ -85,6 +87,13 @@ class Shelf:
         self.own(row, owner)
         self.mark(row, now, out, cause)
         return row
+
+    def rename(self, was: str, name: str, targets: Iterable[str]) -> None:
+        """A client calls itself otherwise: the end of its old name and its new one go in one message, where that can be."""
+        for target in targets:
+            old, new = self.rows.get(row_key(target, FORWARD, was)), self.rows.get(row_key(target, FORWARD, name))
+            if old is not None and new is not None and not old.want and old.zone == new.zone and old.owner == new.owner == ME:
+                old.twin, new.twin = new.key, old.key
 
     def own(self, row: Row, owner: str) -> None:
         """Pass a row to its owner. A name that we hold for one client and that the partner gives to another stays ours until our
@@ -197,7 +206,7 @@ class Shelf:
             return
         self._serial += 1
         row.due_mono, row.next_at = now.mono + after_s, now.wall + after_s
-        self.lanes[row.target, row.zone].push(row.due_mono, self._serial, row.key)
+        self.lanes[row.target, row.zone].push(row.due_mono, self._serial, row.key, removal=not row.want)
 
     def later(self, row: Row, now: Now, after_s: float | None) -> None:
         """Try the row after some seconds, or sooner when something that we lost has become too old to be applied."""

@@ -60,6 +60,23 @@ async def test_add_replace_remove(named: Named, tmp_path: Path) -> None:
     await live.client.close()
 
 
+async def test_a_rename_is_one_change_of_the_zone(named: Named, tmp_path: Path) -> None:
+    live = Live(tmp_path, named.port)
+    live.change(lease(10, 1))
+    await live.settle()
+    serial = named.serial(FORWARD)
+    live.change(lease(10, 1, "new.example.test."))
+    await live.settle()
+    assert named.serial(FORWARD) == serial + 1
+    assert records(named) == {"new.example.test. A 192.0.2.10", f"10.{REVERSE} PTR new.example.test."}
+    named.put(FORWARD, ["taken.example.test. 60 A 192.0.2.99"])
+    live.change(lease(10, 1, "taken.example.test."))
+    await live.settle()
+    assert records(named) == {"taken.example.test. A 192.0.2.99"}
+    assert live.count(State.CONFLICT) == 1
+    await live.client.close()
+
+
 async def test_many_names_at_once(named: Named, tmp_path: Path) -> None:
     live = Live(tmp_path, named.port)
     for host in range(1, 201):
