@@ -9,6 +9,7 @@ from failoverd.ddns.names import dotted
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.rights import Rights
 from failoverd.notes import CATALOGUE, Note
 from failoverd.ports import Now
 from failoverd.status_pools import pool, takeover_at
@@ -29,7 +30,7 @@ def status(node: Node, now: Now) -> dict[str, object]:
         "wall": now.wall,
         "started": node.started.wall,
         "config_digest": node.config.digest(),
-        "serving": all(endpoint.rights(now).serve for endpoint in node.endpoints.values()),
+        "serving": all(_serving(endpoint.rights(now)) for endpoint in node.endpoints.values()),
         "relationships": relationships,
         "pools": [pool(node, name, now) for name in sorted(node.table.pools)],
         "dns": dns(node, now),
@@ -59,12 +60,17 @@ def relationship(node: Node, endpoint: Endpoint, now: Now) -> dict[str, object]:
         "owed": endpoint.updates.owed,
         "epoch": record.epoch,
         "mclt_s": record.mclt_s,
-        "serving": rights.serve,
-        "why": _why(endpoint, rights.why if not rights.serve else ""),
+        "serving": _serving(rights),
+        "why": _why(endpoint, rights.why),
         "doubt_until": max(doubt, 0),
         "takeover_at": takeover_at(endpoint, now),
         "countdown_until": record.recover_until if record.state is ServerState.RECOVER_WAIT else 0,
     }
+
+
+def _serving(rights: Rights) -> bool:
+    """Everybody, or as many as load balancing leaves us; not only renewals."""
+    return rights.serve and not rights.resolving
 
 
 def _why(endpoint: Endpoint, why: str) -> str:

@@ -329,7 +329,7 @@ def _leased(question: Question, lease: Lease, rights: Rights, given: Promise, na
         ends=given.ends,
         potential=given.potential,
         acked=min(lease.acked, given.potential),
-        cltt=question.wall,
+        cltt=lease.cltt if rights.resolving else question.wall,  # renewals do not move what is compared (safety.md 19)
         not_before=0,
         owed=rights.failover,
         rejected=0,
@@ -347,7 +347,7 @@ def _confirmed(question: Question, lease: Lease, rights: Rights) -> Lease | None
     RELEASED must not win over this ACK: so it is owed, one write at most for each lease and outage."""
     if not rights.failover or rights.balanced or lease.owed:
         return None
-    return lease.evolve(cltt=question.wall, owed=True, rejected=0)
+    return lease.evolve(cltt=lease.cltt if rights.resolving else question.wall, owed=True, rejected=0)
 
 
 def _acked(question: Question, why: str, old: Lease, new: Lease | None, subnet: Subnet, give_s: int, named: fqdn.Named) -> Decision:
@@ -365,7 +365,7 @@ def _release(question: Question, house: House) -> Decision:
     address = question.packet.ciaddr
     rights = _rights_at(address, house)
     lease = house.table.get(address)
-    if not rights.serve:
+    if not rights.serve or rights.resolving:
         return Decision(rights.why, address=address)
     if lease.state is not BindingState.ACTIVE or lease.client != question.client.key:
         return Decision(NOT_LEASED, address=address)
@@ -378,7 +378,7 @@ def _decline(question: Question, house: House) -> Decision:
     lease = house.table.get(address)
     key = question.client.key
     holds = lease.state is BindingState.ACTIVE and lease.client == key
-    if not rights.serve:
+    if not rights.serve or rights.resolving:
         return Decision(rights.why, address=address)
     if not holds and house.table.offered_to(address, question.now.mono) != key:
         return Decision(NOT_LEASED, address=address)

@@ -48,7 +48,7 @@ class Endpoint(Timers):
         """What a message on the established link asks of us."""
         kind = message.kind
         if kind == MessageType.BNDUPD:
-            self.updates.told(message, self.rights(now), self.state, self, now)
+            self.updates.told(message, self.rights(now), self.state, self._ruled(), self, now)
         elif kind == MessageType.BNDACK:
             self.updates.acked(message, self.rights(now), now)
         elif kind == MessageType.STATE:
@@ -66,6 +66,10 @@ class Endpoint(Timers):
             self.house.note(reasons.POOL_ANSWER, now, subject=self.terms.name, detail=count)
         elif kind != MessageType.CONTACT:
             self.house.note(reasons.IGNORED, now, subject=self.terms.name, detail=f"type {kind}")
+
+    def _ruled(self) -> bool:
+        """A failoverd primary in conflict-done has judged ours; what it tells stands. A dhcpd takes whatever comes (safety.md 20)."""
+        return not self.terms.primary and self.record.partner_state is S.CONFLICT_DONE and not self.terms.partner_is_dhcpd
 
     # --- the operator -----------------------------------------------------------------------------------------------------
 

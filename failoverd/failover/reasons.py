@@ -54,7 +54,8 @@ RECOVERING = declare(
 RESOLVING = declare(
     "resolving-conflict",
     "warning",
-    "Both servers may have given out the same addresses; neither answers clients until they have compared their leases.",
+    "Both servers may have given out the same addresses. Until they have compared their leases, only clients that hold a lease here are"
+    " renewed; new clients wait, and so do those whose address the partner claims for another.",
     limited=True,
 )
 NOT_SERVING = declare("not-serving", "warning", "In this state the relationship answers no clients.", limited=True)

@@ -21,6 +21,10 @@ from failoverd.ports import Kind, Now, Origin, Write
 S = ServerState
 RESTART_GRACE_S = 60  # a survivor in partner-down that was away for less goes on as before (safety.md 12)
 
+SERVES_BY_CONTACT = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, *states.CONFLICTING})
+"""States in which clients are served, or renewed, because the partner was in contact last: after a boot only so far as that contact
+reaches (safety.md 11)."""
+
 
 class Standing(Links):
     """The relationship's record, and what follows from it for the clients."""
@@ -40,6 +44,7 @@ class Standing(Links):
         self.boot = boot
         self.heard_state = False  # the partner's STATE was received on this link
         self.asked_all: bool | None = None  # our outstanding UPDREQ (False) or UPDREQALL (True) on this link
+        self.judges_first = True  # safety.md 20; until a dhcpd primary has let our request in potential-conflict go stale
         self.tried_since_boot = False
         self.starting = record.state is not S.PARTNER_DOWN
         self.startup_until = now.mono + states.STARTUP_S
@@ -68,7 +73,7 @@ class Standing(Links):
                 self._doubt(self.record.operated, now)
             else:
                 self.tried_since_boot = True
-        elif self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
+        elif self.record.state in SERVES_BY_CONTACT:
             self._doubt(self.record.proven, now)
         else:
             self.record.doubt = None
@@ -98,15 +103,17 @@ class Standing(Links):
         down = service is Service.PARTNER_DOWN
         alone = down or service is Service.NOT_COOPERATING
         own = BindingState.FREE if self.terms.primary else BindingState.BACKUP
+        resolving = service is Service.RESOLVING
         may = self.doubt is None or self.doubt + self.record.mclt_s > now.wall
         frozen = self.doubt is not None and not self.clock_ok
         return Rights(
-            serve=alone or service is Service.COOPERATING,
+            serve=alone or resolving or service is Service.COOPERATING,
+            resolving=resolving,
             why=self._why_silent(service),
             primary=self.terms.primary,
             balanced=service is Service.COOPERATING,
             own=own,
-            may_allocate=may and not frozen,
+            may_allocate=may and not frozen and not resolving,
             partner_down_since=self.record.partner_down_since if down and self.tried_since_boot else None,
             wait_all=down and self.record.wait_all,
             mclt_s=self.record.mclt_s,
@@ -120,11 +127,13 @@ class Standing(Links):
         )
 
     def _why_silent(self, service: Service) -> str:
+        if service in (Service.COOPERATING, Service.NOT_COOPERATING, Service.PARTNER_DOWN):
+            return ""
         if service is Service.STARTUP:
             return reasons.STARTING
         if self.record.state in (S.RECOVER, S.RECOVER_WAIT, S.RECOVER_DONE):
             return reasons.RECOVERING
-        if self.record.state in (S.POTENTIAL_CONFLICT, S.CONFLICT_DONE, S.RESOLUTION_INTERRUPTED):
+        if self.record.state in states.CONFLICTING:
             return reasons.RESOLVING
         return reasons.NOT_SERVING
 
@@ -138,7 +147,7 @@ class Standing(Links):
         """This process was not running for longer than max-response-delay: a lost link and a lone boot (safety.md 5)."""
         contact = self.record.operated if self.record.state is S.PARTNER_DOWN else self.record.proven
         self.tried_since_boot = False
-        if self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN):
+        if self.record.state is S.PARTNER_DOWN or self.record.state in SERVES_BY_CONTACT:
             self._doubt(contact, now)
 
     def persist(self) -> None:

@@ -116,14 +116,14 @@ def _row(cells: dict[tuple[ServerState, ...], Cell]) -> dict[Peer, Cell]:
 _DROP_FIRST = (
     "Deviation: dhcpd goes to shutdown; from communications-interrupted the same STATE leads to potential-conflict (10.2 #9)"
 )
-_CONFLICTING = (S.POTENTIAL_CONFLICT, S.RESOLUTION_INTERRUPTED, S.CONFLICT_DONE)
+CONFLICTING = (S.POTENTIAL_CONFLICT, S.RESOLUTION_INTERRUPTED, S.CONFLICT_DONE)
 
 _NORMAL = _row(
     {
         (S.NORMAL,): _stay("both normal: schedule a pool balance"),
         (S.COMMUNICATIONS_INTERRUPTED,): _stay("it sees our normal and follows"),
         (S.PARTNER_DOWN,): _move(S.POTENTIAL_CONFLICT, "both have allocated (draft-12 9.8)"),
-        _CONFLICTING: _refuse(ILLEGAL, _DROP_FIRST),
+        CONFLICTING: _refuse(ILLEGAL, _DROP_FIRST),
         (S.RECOVER,): _move(S.PARTNER_DOWN, "it serves nobody and takes everything from us"),
         (S.PAUSED,): _move(S.COMMUNICATIONS_INTERRUPTED, "it is away for a short while (draft-12 9.12)"),
         (S.SHUTDOWN,): _move(S.PARTNER_DOWN, "it says that it stops serving (draft-12 9.11)"),
@@ -134,7 +134,7 @@ _NORMAL = _row(
 _COMMUNICATIONS_INTERRUPTED = _row(
     {
         (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.RECOVER_DONE): _push(S.NORMAL, "contact again (draft-12 9.6)"),
-        (S.PARTNER_DOWN, *_CONFLICTING): _move(S.POTENTIAL_CONFLICT, "both have allocated (draft-12 9.6, 9.8)"),
+        (S.PARTNER_DOWN, *CONFLICTING): _move(S.POTENTIAL_CONFLICT, "both have allocated (draft-12 9.6, 9.8)"),
         (S.RECOVER,): _move(S.PARTNER_DOWN, "it serves nobody and takes everything from us; the draft would stay (10.1)"),
         (S.PAUSED,): _stay("it is away still"),
         (S.SHUTDOWN,): _move(S.PARTNER_DOWN, "it says that it stops serving (draft-12 9.11)"),
@@ -146,7 +146,7 @@ _COMMUNICATIONS_INTERRUPTED = _row(
 )
 _PARTNER_DOWN = _row(
     {
-        (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN, *_CONFLICTING): _move(
+        (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN, *CONFLICTING): _move(
             S.POTENTIAL_CONFLICT, "both have allocated (draft-12 9.4, 9.8)"
         ),
         (S.RECOVER, S.RECOVER_WAIT): _stay("it takes everything from us, and waits"),
@@ -173,7 +173,7 @@ _POTENTIAL_CONFLICT = _row(
 )
 _RESOLUTION_INTERRUPTED = _row(
     {
-        (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN, *_CONFLICTING, S.RECOVER, S.RECOVER_WAIT): _move(
+        (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN, *CONFLICTING, S.RECOVER, S.RECOVER_WAIT): _move(
             S.POTENTIAL_CONFLICT, "contact again, start over (draft-12 9.9)"
         ),
         (S.PAUSED,): _stay("it is away for a short while"),
@@ -230,7 +230,7 @@ _RECOVER_DONE = _row(
         (S.RECOVER, S.RECOVER_WAIT): _stay("it takes what we have and reports recover-done in time"),
         (S.PAUSED,): _stay("it is away for a short while"),
         (S.SHUTDOWN,): _move(S.PARTNER_DOWN, "it says that it stops serving; we have everything"),
-        _CONFLICTING: _move(S.POTENTIAL_CONFLICT, "Deviation: dhcpd waits for ever; a primary in conflict-done exits on 9", "ours"),
+        CONFLICTING: _move(S.POTENTIAL_CONFLICT, "Deviation: dhcpd waits for ever; a primary in conflict-done exits on 9", "ours"),
     }
 )
 _AT_REST = _row({tuple(s for s in S if s not in (S.UNKNOWN, S.STARTUP)): _stay("an operator put it here and takes it out")})
@@ -370,10 +370,11 @@ KEEPS_SINCE: frozenset[ServerState] = frozenset({S.RECOVER_WAIT, S.STARTUP})
 counts as an entry (5.8: dhcpd keeps last week's time and skips the recover-wait)."""
 
 
-def asks_on_conflict(*, primary: bool, partner: ServerState) -> bool:
-    """Whether entering potential-conflict sends UPDREQ: the primary at once, the secondary when the primary is done (5.3 step
-    7)."""
-    return primary or partner is S.CONFLICT_DONE
+def asks_on_conflict(*, primary: bool, partner: ServerState, partner_is_dhcpd: bool = False) -> bool:
+    """Whether entering potential-conflict sends UPDREQ: the primary at once, the secondary when the primary is done (5.3 step 7).
+    Deviation: the secondary of a dhcpd at once as well. dhcpd compares nothing and takes our claim on each address; so we hear its
+    claims first, judge, and then tell only the winners (safety.md 20)."""
+    return primary or partner is S.CONFLICT_DONE or partner_is_dhcpd
 
 
 class Service(StrEnum):
@@ -383,6 +384,7 @@ class Service(StrEnum):
     COOPERATING = "cooperating"  # load balanced, own free leases
     NOT_COOPERATING = "not-cooperating"  # everybody, own free leases
     PARTNER_DOWN = "partner-down"  # everybody, and the partner's leases in time
+    RESOLVING = "resolving"  # only clients that are ACTIVE in our own table are renewed (safety.md 19)
     NOT_RESPONDING = "not-responding"
 
 
@@ -391,8 +393,13 @@ SERVICE: dict[ServerState, Service] = dict.fromkeys(S, Service.NOT_RESPONDING) |
     S.NORMAL: Service.COOPERATING,
     S.COMMUNICATIONS_INTERRUPTED: Service.NOT_COOPERATING,
     S.PARTNER_DOWN: Service.PARTNER_DOWN,
+    S.POTENTIAL_CONFLICT: Service.RESOLVING,
+    S.RESOLUTION_INTERRUPTED: Service.RESOLVING,
+    S.CONFLICT_DONE: Service.RESOLVING,
 }
-MUTED_BY_PEER: frozenset[ServerState] = frozenset({S.PARTNER_DOWN, *_CONFLICTING})
+"""Deviation: dhcpd serves nobody in potential-conflict, resolution-interrupted and conflict-done; the draft everybody in the last two
+(9.9, 9.10). Ours: existing clients are renewed, for MCLT at most, until the partner's claim on the address has come (safety.md 19)."""
+MUTED_BY_PEER: frozenset[ServerState] = frozenset({S.PARTNER_DOWN, *CONFLICTING})
 """5.2: recorded partner states that silence us in normal and communications-interrupted."""
 
 

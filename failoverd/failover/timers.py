@@ -44,8 +44,16 @@ class Timers(Transitions):
     def _may_send_updates(self) -> bool:
         if self.link is None or not self.heard_state or self.starting:
             return False
+        if self._judging():
+            return False
         free_to_send = (S.NORMAL, S.PARTNER_DOWN, S.RECOVER_WAIT, S.RECOVER_DONE)
         return self.record.state in free_to_send or self.updates.request is not None
+
+    def _judging(self) -> bool:
+        """As secondary of a dhcpd in potential-conflict: its claims are coming, ours wait until they are judged (safety.md 20)."""
+        record, terms = self.record, self.terms
+        asked = record.state is S.POTENTIAL_CONFLICT and self.asked_all is not None
+        return asked and terms.partner_is_dhcpd and not terms.primary and record.partner_state is not S.CONFLICT_DONE
 
     def _note_level(self, now: Now) -> None:
         """safety.md 9: longer MCLTs are history once both were normal for as long: what the partner granted so and never told has ended."""
@@ -65,6 +73,7 @@ class Timers(Transitions):
             self.house.note(reasons.SILENT, now, subject=self.terms.name)
             self.drop("max-response-delay passed without a message", now)
         elif link is not None and self._awaits_partner() and now.mono - link.progress >= STEP_S:
+            self.judges_first = self.judges_first and not self._judging()
             self.house.note(reasons.STALLED, now, subject=self.terms.name, detail=self.state.words)
             self.drop("the partner does not go on", now)
         elif link is not None and self.disk_age_s >= delay:

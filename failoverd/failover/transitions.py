@@ -144,6 +144,7 @@ class Transitions(Standing):
                 self.house.note(reasons.UNATTESTED, now, subject=self.terms.name)
         if new is S.NORMAL:
             record.recover_until, record.new_pair, record.virgin_database = 0, False, False
+            self.judges_first = True
             self.boot = replace(self.boot, restored=False)  # what an older database had forgotten is here again
 
     def _on_entry(self, new: ServerState, now: Now) -> None:
@@ -155,7 +156,11 @@ class Transitions(Standing):
         elif entry is Entry.AUTO_PARTNER_DOWN and self.link is None:
             self._arm_auto_partner_down(now)
         elif entry is Entry.UPDREQ:
-            if states.asks_on_conflict(primary=self.terms.primary, partner=self.record.partner_state):
+            if states.asks_on_conflict(
+                primary=self.terms.primary,
+                partner=self.record.partner_state,
+                partner_is_dhcpd=self.terms.partner_is_dhcpd and self.judges_first,
+            ):
                 self._ask(False, now)
         elif entry is Entry.UPDREQALL:
             self._ask(True, now)

@@ -174,10 +174,12 @@ class UpdateQueue(PoolTransfer):
             self._accepted(flight, rights, now)
         else:
             self._rejected(flight, reason, message.text(wire.OptionCode.MESSAGE) or "", now)
-        if flight.address in self.again:
+        newer = flight.address in self.again
+        if newer:
             self.again.discard(flight.address)
             self.queue[flight.address] = None
-        if self.request is not None:
+        # A refused claim that grew meanwhile is told whole before UPDDONE: the partner keeps the address until its end (safety.md 19).
+        if self.request is not None and not (newer and reason is not None):
             self.request.remaining.discard(flight.address)
 
     def _accepted(self, flight: Flight, rights: Rights, now: Now) -> None:

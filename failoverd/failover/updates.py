@@ -10,6 +10,7 @@ from failoverd.failover import reasons
 from failoverd.failover.bindings import both_claims, take_client
 from failoverd.failover.conflicts import Conflict, claim_of, claim_told
 from failoverd.failover.message import Binding, Message, RejectReason, ServerState
+from failoverd.failover.states import CONFLICTING
 from failoverd.failover.update_queue import FREED, Link, UpdateQueue
 from failoverd.leases.binding import judge
 from failoverd.leases.lease import BindingState, Lease
@@ -20,10 +21,11 @@ from failoverd.ports import Now, Origin
 class Updates(UpdateQueue):
     """All binding updates of one relationship, in both directions."""
 
-    def told(self, message: Message, rights: Rights, state: ServerState, link: Link, now: Now) -> None:
-        """A BNDUPD: judged by the tables, answered by exactly one BNDACK after the commit (6.3). `state`: ours, as it acts."""
+    def told(self, message: Message, rights: Rights, state: ServerState, ruled: bool, link: Link, now: Now) -> None:
+        """A BNDUPD: judged by the tables, answered by exactly one BNDACK after the commit (6.3). `state`: ours, as it acts; `ruled`: the
+        partner has judged the conflicts already."""
         binding = wire.binding(message)
-        refused = self._judge(binding, rights, state is ServerState.NORMAL, now)
+        refused = self._judge(binding, rights, state, ruled, now)
         if refused is not None:
             reason, text = refused
             name = reasons.LESS_CRITICAL if reason == RejectReason.LESS_CRITICAL_BINDING else reasons.REFUSED_BY_US
@@ -44,8 +46,10 @@ class Updates(UpdateQueue):
         until = both_claims(lease, binding)
         if lease.state is not BindingState.ACTIVE or lease.client == theirs:
             return
-        if until > lease.disputed:
-            self.house.change(lease, lease.evolve(disputed=until), Origin.PARTNER, "disputed", now)
+        tell = state in CONFLICTING and not lease.owed  # it hears whose stands, also when we owed it nothing (safety.md 19)
+        if tell or until > lease.disputed:
+            new = lease.evolve(disputed=until, owed=lease.owed or tell, rejected=0 if tell else lease.rejected)
+            self.house.change(lease, new, Origin.PARTNER, "disputed", now)
         self._contested("ours", lease, binding, until, state, now)
 
     def _contested(self, won: str, lease: Lease, binding: Binding, until: int, state: ServerState, now: Now) -> None:
@@ -55,14 +59,14 @@ class Updates(UpdateQueue):
             Conflict(self.terms.name, lease.address, won, claim_of(lease), claim_told(binding), until, state.words, int(now.wall))
         )
 
-    def _judge(self, binding: Binding, rights: Rights, in_normal: bool, now: Now) -> tuple[int, str] | None:
+    def _judge(self, binding: Binding, rights: Rights, state: ServerState, ruled: bool, now: Now) -> tuple[int, str] | None:
         """The reject code and its text, or None to accept."""
         if binding.address is None or binding.state is None:
             return RejectReason.MISSING_BINDING_INFORMATION, "binding update lacks required options"
-        state = self.house.table.pool_of(binding.address)
-        if state is None:
+        pool = self.house.table.pool_of(binding.address)
+        if pool is None:
             return RejectReason.ILLEGAL_IP_ADDRESS, "unknown IP address"
-        if state.pool.relationship != self.terms.name:
+        if pool.pool.relationship != self.terms.name:
             return RejectReason.ILLEGAL_IP_ADDRESS, "IP address is covered by a different failover relationship state"
         xid = self.in_flight.get(binding.address)
         flight = self.flights[xid] if xid is not None else None
@@ -76,10 +80,12 @@ class Updates(UpdateQueue):
             flags=binding.flags or 0,
             announced=flight.state if flight is not None else None,
             announced_cltt=flight.cltt if flight is not None else 0,
-            in_normal=in_normal,
+            in_normal=state is ServerState.NORMAL,
             primary=self.terms.primary,
             now=int(now.wall),
             slack_s=rights.slack_s,
+            resolving=state in CONFLICTING,
+            ruled=ruled,
         )
         return None if verdict.accept else (verdict.reject, verdict.text)
 
@@ -106,7 +112,7 @@ class Updates(UpdateQueue):
         if new.client != old.client or state is not BindingState.ACTIVE:
             new.fqdn, new.agent = "", b""
             if new.client != old.client:
-                new.hostname = ""
+                new.hostname, new.cltt = "", 0  # this server has not dealt with this client
                 if old.state is BindingState.ACTIVE and state is BindingState.ACTIVE and old.client:
                     new.disputed = both_claims(old, binding)
                     self._contested("theirs", old, binding, new.disputed, acting, now)

@@ -91,13 +91,15 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
     """ "" when this client may have this address now, else the name of the Note that says why not."""
     same = bool(client) and lease.client == client
     if lease.state is BindingState.ACTIVE:
+        if same and rights.resolving and (lease.rejected or lease.disputed > now or lease.ends <= now):
+            return rights.why  # the partner's claim has come, or ours has ended (safety.md 19)
         return "" if same else LEASED
     if lease.state is BindingState.ABANDONED:
         return ABANDONED
     if not rights.failover:
         return ""
     if not rights.may_allocate:
-        return LONE_BOOT
+        return rights.why or LONE_BOOT
     if lease.rejected and lease.rejected != 16:
         return DISPUTED
     if not same and lease.disputed and now <= lease.disputed + rights.slack_s:
@@ -178,7 +180,7 @@ def _why_none(table: LeaseTable, pools: Sequence[Pool], rights_of: Callable[[str
         rights = rights_of(pool.relationship)
         if rights.failover:
             if not rights.may_allocate:
-                return LONE_BOOT
+                return rights.why or LONE_BOOT
             if partner_free(table, [pool], rights_of):
                 return PARTNER_HOLDS_FREE
     return NO_FREE

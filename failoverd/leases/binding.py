@@ -21,6 +21,7 @@ FATAL_CONFLICT = 2
 MISSING = 3
 MISC = 6
 LESS_CRITICAL = 16
+OUTDATED = 15
 NOT_RESERVED = 19
 
 FREE, ACTIVE, EXPIRED, RELEASED, ABANDONED, RESET, BACKUP = BindingState
@@ -119,18 +120,25 @@ def judge(
     primary: bool,
     now: int,
     slack_s: int,
+    resolving: bool = False,
+    ruled: bool = False,
 ) -> Verdict:
     """Judge one BNDUPD for `lease` (6.3 steps 4 to 10; 1 to 3 are the caller's). Times UTC seconds, an absent one 0.
 
     `announced`: the state in our BNDUPD in flight, None when there is none. `slack_s`: by how much the partner's clock may be
     ahead; at most 65 s of it are used (dhcpd's tolerance): an end within it counts as passed, since the partner that expires first
-    is the one whose clock is ahead, and a failoverd partner has waited that slack already.
+    is the one whose clock is ahead, and a failoverd partner has waited that slack already. `resolving`: we are in conflict resolution.
+    `ruled`: the partner, the primary, has judged already.
     """
     try:
         told = BindingState(state)
     except ValueError:
         return Verdict(False, MISC, f"{_dotted(lease.address)}: binding status {state} is unknown")
     ahead_of = now + min(slack_s, LONGEST_SLACK_S)
+    if resolving and told is ACTIVE and contested(lease, hw, client_id, now - slack_s):
+        if not ruled and ours_stands(lease.cltt, cltt, slack_s, primary):
+            return Verdict(False, OUTDATED, f"client-last-transaction-time {cltt} is not after {lease.cltt}")
+        return _client(told, hw, client_id) or Verdict(True)
     if announced is None and lease.owed and lease.state is ACTIVE and lease.ends + slack_s > now:
         # Deviation: dhcpd duels only over what is in flight; a grant that still waits for the window is no less a grant.
         announced, announced_cltt = ACTIVE, lease.cltt
@@ -142,6 +150,19 @@ def judge(
         or _transition(lease, told, potential, in_normal, primary, ahead_of)
         or Verdict(True)
     )
+
+
+def contested(lease: Lease, hw: bytes | None, client_id: bytes | None, now: int) -> bool:
+    """Whether a grant to this client meets a grant of ours to another one that has not ended."""
+    theirs = Lease(0, hw=hw or b"", client_id=client_id or b"").client
+    return lease.state is ACTIVE and lease.ends > now and lease.client != theirs
+
+
+def ours_stands(ours_cltt: int, theirs_cltt: int, slack_s: int, primary: bool) -> bool:
+    """safety.md 19: the later client-last-transaction-time wins, the primary's when they are equal within the measured offset."""
+    if abs(ours_cltt - theirs_cltt) <= slack_s:
+        return primary
+    return ours_cltt > theirs_cltt
 
 
 def _theirs_wins(announced: BindingState, announced_cltt: int, told: BindingState, cltt: int, primary: bool) -> bool:

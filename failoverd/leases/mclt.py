@@ -44,6 +44,8 @@ def promise(lease: Lease, want_s: int, rights: Rights, now: int) -> Promise | No
         ends = NEVER if want_s >= INFINITE else min(now + want_s, NEVER - 1)
         return Promise(min(want_s, ends - now) if want_s < INFINITE else INFINITE, ends, ends)
     latest = limit(lease, rights, now)
+    if rights.resolving:
+        latest = min(latest, now + rights.mclt_s)  # safety.md 19
     if latest <= now:
         return None
     if want_s >= INFINITE:

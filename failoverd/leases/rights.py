@@ -25,6 +25,8 @@ class Rights:
     `slack_s`            how far comparisons across the two clocks err to the safe side (safety.md 10)
     `expire`             may this server expire leases (the primary always; the secondary without contact)
     `rewind`             an address that was announced to nobody may be recycled (failover-protocol.md 7.4)
+    `resolving`          both servers may have granted one address: only clients that are ACTIVE here are renewed, and `why` names the Note
+                         for all others (safety.md 19)
     `frozen`             the clock cannot be trusted after a lone boot: nothing is granted beyond what was (safety.md 10)
     """
 
@@ -44,6 +46,7 @@ class Rights:
     slack_s: int = 0
     expire: bool = True
     rewind: bool = False
+    resolving: bool = False
     frozen: bool = False
 
 

@@ -208,11 +208,14 @@ def test_entry_actions() -> None:
     for partner in S:
         assert asks_on_conflict(primary=True, partner=partner)
         assert asks_on_conflict(primary=False, partner=partner) is (partner is S.CONFLICT_DONE)
+        assert asks_on_conflict(primary=False, partner=partner, partner_is_dhcpd=True)
 
 
 def test_service_classes() -> None:
     served = {me for me in S if SERVICE[me] not in (Service.NOT_RESPONDING, Service.STARTUP)}
-    assert served == {S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN}
+    resolving = {S.POTENTIAL_CONFLICT, S.RESOLUTION_INTERRUPTED, S.CONFLICT_DONE}
+    assert served == {S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN} | resolving
+    assert {me for me in S if SERVICE[me] is Service.RESOLVING} == resolving
     for peer in S:
         muted = peer in (S.PARTNER_DOWN, S.POTENTIAL_CONFLICT, S.RESOLUTION_INTERRUPTED, S.CONFLICT_DONE)
         assert (service(S.NORMAL, peer) is Service.NOT_RESPONDING) is muted
