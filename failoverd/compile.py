@@ -193,6 +193,7 @@ def dns_plan(config: Config) -> ddns.DnsPlan:
         conflict_mode=rules.conflict_mode,
         on_conflict=rules.on_conflict,
         migrate_guards=rules.migrate_guards == "on-renew",
+        migrate_on_repair=rules.migrate_guards != "never",
         accept_family=rules.foreign_family_guard == "accept",
         follow=tuple(
             ddns.Followed(*each.prefix, each.zone)

@@ -336,10 +336,10 @@ class Ddns(SiteNaming):
         description="what a client gets whose name is another's: keep: no name; suffix: name-2 to name-9, then name-<4 hex>, until its "
         "lease ends; take: the client that asked last has the name (not with check-with-dhcid)",
     )
-    migrate_guards: Literal["on-renew", "never"] = Field(
+    migrate_guards: Literal["on-renew", "reconcile", "never"] = Field(
         default="on-renew",
         description="on-renew: a name that dhcpd registered for the same client (interim TXT, DHCID of a mixed-case name or of the other "
-        "identifier) is taken over when the client renews; never: it stays a conflict",
+        "identifier) is taken over when the client renews; reconcile: by failoverctl ddns repair only; never: it stays a conflict",
     )
     foreign_family_guard: Literal["refuse", "accept"] = Field(
         default="refuse",

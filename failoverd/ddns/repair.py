@@ -125,12 +125,11 @@ class Repairs:
         if row is None:
             self._want(finding.name, now, out)
             return job.key in self._shelf.rows
-        if finding.repair is Repair.MIGRATE and not self._plan.migrate_guards:
-            if finding.guard.startswith('"'):  # a TXT stands in no row's way, and only the migration in one message replaces it
+        if finding.repair is Repair.MIGRATE:
+            if not self._plan.migrate_on_repair:
                 return False
-            self.displace(row, finding.guard, finding.records, now, out, job.cause)
-        else:
-            self._shelf.reassert(row, 0.0, now, out, job.cause)
+            self._shelf.migrating.add(row.key)  # its round finds the old guard and replaces it, all in one message
+        self._shelf.reassert(row, 0.0, now, out, job.cause)
         return True
 
     def _adopt(self, finding: Finding, now: Now, out: Output) -> bool:

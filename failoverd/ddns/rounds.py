@@ -271,7 +271,9 @@ class Rounds:
         """Whose is the name? (ddns.md 2.4, probe)"""
         row = flight.row
         flight.seen = answer.records
-        proofs = self._holders.proofs(row.name, row.guard) if self._plan.migrate_guards else ()
+        migrates = self._plan.migrate_guards or row.key in self.shelf.migrating
+        self.shelf.migrating.discard(row.key)
+        proofs = self._holders.proofs(row.name, row.guard) if migrates else ()
         found, what = judge(row, answer.records, answer.rcode != "NXDOMAIN", proofs, self._plan.accept_family)
         step = after_probe(row, found, what, self._mode)
         if step is not None:

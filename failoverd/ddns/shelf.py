@@ -32,7 +32,8 @@ def ripe(until: float, now: Now) -> bool:
 class Shelf:
     """`rows` by key; `lanes`: one for each zone of each target; `busy`: keys with a message out; `refused`: how many messages
     the zone had taken when it last refused a row; `seeking`: target and reverse name of PTRs that are still to be read (seek.py);
-    `waiting`: PTRs whose owner name is not known yet (follow.py), only to be shown."""
+    `waiting`: PTRs whose owner name is not known yet (follow.py), only to be shown; `migrating`: rows that an operator
+    lets take over what a predecessor left."""
 
     def __init__(self, plan: DnsPlan, stored: list[str]) -> None:
         self._plan = plan
@@ -43,6 +44,7 @@ class Shelf:
         self.busy: set[bytes] = set()
         self.seeking: set[tuple[str, str]] = set()
         self.waiting: dict[bytes, Row] = {}
+        self.migrating: set[bytes] = set()
         self.refused: dict[bytes, int] = {}
         self._reverse: dict[str, str] = {}
         for zone in plan.zones:
@@ -243,6 +245,7 @@ class Shelf:
         self.rest(row, State.CLEAN, 0.0)
         del self.rows[row.key]
         self.refused.pop(row.key, None)
+        self.migrating.discard(row.key)
         out.writes.append(Write(Kind.DDNS, row.key, None, Origin.DNS, cause))
 
     def doubtful(self) -> set[bytes]:

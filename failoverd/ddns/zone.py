@@ -38,7 +38,8 @@ class DnsPlan:
     bounded by min and max.
 
     `on_conflict`: keep (the client stays without a name), suffix (it gets another one), take (the client that asked last gets it).
-    `migrate_guards`: what a predecessor registered for a client is taken over. `accept_family`: an address of ours may stand beside
+    `migrate_guards`: what a predecessor registered for a client is taken over when the client renews; `migrate_on_repair`: when an
+    operator orders it. `accept_family`: an address of ours may stand beside
     the entry that a DHCPv6 server has for a client. `follow`: longest prefix first."""
 
     zones: tuple[Zone, ...]
@@ -49,6 +50,7 @@ class DnsPlan:
     conflict_mode: str = "check-with-dhcid"
     on_conflict: str = "keep"
     migrate_guards: bool = True
+    migrate_on_repair: bool = True
     accept_family: bool = False
     follow: tuple[Followed, ...] = ()
 

@@ -211,6 +211,11 @@ def test_dns_plan(pair: Config) -> None:
     rules = {"on_conflict": "suffix", "migrate_guards": "never", "foreign_family_guard": "accept"}
     plan = dns_plan(pair.model_copy(update={"ddns": pair.ddns.model_copy(update=rules)}))
     assert (plan.on_conflict, plan.migrate_guards, plan.accept_family) == ("suffix", False, True)
+    migrates = {}
+    for word in ("on-renew", "reconcile", "never"):
+        plan = dns_plan(pair.model_copy(update={"ddns": pair.ddns.model_copy(update={"migrate_guards": word})}))
+        migrates[word] = (plan.migrate_guards, plan.migrate_on_repair)
+    assert migrates == {"on-renew": (True, True), "reconcile": (False, True), "never": (False, False)}
 
 
 def test_which_server_this_is(pair: Config, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from failoverd.ddns.guards import guard_candidates
 from tests.ddns.live import FORWARD, POLICY, REVERSE, REVERSE_POLICY
 from tests.ddns.named import Named
 from tests.ddns.rig import lease
-from tests.ddns.site import Site
+from tests.ddns.site import CONFIG, Site
 
 pytestmark = pytest.mark.bind
 
@@ -278,7 +278,8 @@ async def test_export_fills_another_server(site: Site, named: Named, tmp_path: P
         other.stop()
 
 
-async def test_names_of_a_dhcpd_before_us(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", ["on-renew", "reconcile"])
+async def test_names_of_a_dhcpd_before_us(tmp_path: Path, rule: str) -> None:
     one, other, h11 = lease(10, 1, hostname="H1"), lease(11, 11, "h11.example.test."), "h11.example.test."
     cased = next(each.text for each in guard_candidates(one.hw, b"", H1, cased="H1") if each.how == "as-cased")
     interim = next(each.text for each in guard_candidates(other.hw, b"", h11) if each.rtype == "TXT")
@@ -289,7 +290,7 @@ async def test_names_of_a_dhcpd_before_us(tmp_path: Path) -> None:
     )
     named.start()
     try:
-        async with Site(tmp_path, named.port) as site:
+        async with Site(tmp_path, named.port, text=CONFIG.replace("[ddns]\n", f'[ddns]\nmigrate-guards = "{rule}"\n')) as site:
             site.change(one)
             site.change(other)
             await site.settle()

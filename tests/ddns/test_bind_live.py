@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,28 @@ async def test_a_rename_is_one_change_of_the_zone(named: Named, tmp_path: Path) 
     await live.settle()
     assert records(named) == {"taken.example.test. A 192.0.2.99"}
     assert live.count(State.CONFLICT) == 1
+    await live.client.close()
+
+
+async def test_a_client_whose_name_the_zone_has_for_another_is_told_the_one_it_got(named: Named, tmp_path: Path) -> None:
+    """Planner.name_for is what option 81 and option 12 of the next reply hold (tests/pair/test_names.py), also after a restart."""
+    live = Live(tmp_path, named.port)
+    live.plan = dataclasses.replace(live.plan, on_conflict="suffix")
+    await live.restart()
+    named.put(FORWARD, [f"{H1} 60 A 192.0.2.99", "h1-2.example.test. 60 A 192.0.2.98"])
+    one = lease(10, 1)
+    assert live.planner.name_for(H1, one.client) == H1
+    live.change(one)
+    await live.settle()
+    assert "h1-3.example.test. A 192.0.2.10" in records(named)
+    assert f"10.{REVERSE} PTR h1-3.example.test." in records(named)
+    await live.restart()
+    assert live.planner.name_for(H1, one.client) == "h1-3.example.test."
+    assert live.planner.name_for(H1, lease(11, 2).client) == H1
+    live.change(gone(one))
+    await live.settle()
+    assert live.planner.name_for(H1, one.client) == H1
+    assert records(named) == {f"{H1} A 192.0.2.99", "h1-2.example.test. A 192.0.2.98"}
     await live.client.close()
 
 

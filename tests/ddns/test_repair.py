@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from failoverd.ddns import audit
@@ -12,7 +14,7 @@ from failoverd.ddns.repair import RATE_PER_S, Hold, Job
 from failoverd.ddns.rows import State, row_key
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.ports import DnsAnswer, DnsUpdate, Origin, Output
-from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
+from tests.ddns.rig import FORWARD, NET, PLAN, REVERSE, Rig, lease
 
 H1 = "h1.example.test."
 MINE = guard(lease(10, 1).hw, b"", H1)
@@ -91,6 +93,47 @@ def test_a_predecessors_dhcid_is_replaced() -> None:
     assert f"{H1} A 192.0.2.10" in rig.zone()
     assert f"{H1} A 192.0.2.9" not in rig.zone()
     assert rig.master.zones[FORWARD].rrset(H1, "DHCID").data == {MINE: MINE}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("old", ["DHCID", "TXT"])
+def test_a_repair_takes_a_predecessors_guard_over_in_one_message(old: str) -> None:
+    """migrate-guards = "reconcile": not at a renewal, but by the repair; the atomic migration of ddns.md 2.3, never remove and add."""
+    rig = Rig(dataclasses.replace(PLAN, migrate_guards=False))
+    one = lease(10, 1, hostname="H1")
+    candidates = guard_candidates(one.hw, b"", H1, cased="H1")
+    text = next(each.text for each in candidates if each.rtype == old and each.how in {"as-cased", "interim"})
+    rig.master.zones[FORWARD].load(
+        [f"{H1} 600 A 192.0.2.9", f"{H1} 600 {old} {text}", f'{H1} 600 TXT "keep"'][: 3 if old == "DHCID" else 2]
+    )
+    rig.change(one)
+    rig.pass_time(4000)
+    assert rig.rows()["fwd", H1].state is State.CONFLICT
+    assert classes(rig)[H1] == "legacy"
+    rig.sent.clear()
+    assert repair(rig) == 1
+    wrote = [each for each in rig.sent if isinstance(each, DnsUpdate) and any(c.op == "del-rr" for c in each.changes)]
+    assert [[(c.op, c.rtype) for c in each.changes] for each in wrote] == [
+        [("del-rrset", "A"), ("del-rr", old), ("add", "A"), ("add", "DHCID")]
+    ]
+    assert rig.zone() - {f'{H1} TXT "keep"'} == BOTH
+    assert classes(rig) == {}
+    rig.master.zones[FORWARD].take(H1, "DHCID")  # once only: the next one is asked for again
+    rig.master.zones[FORWARD].load([f"{H1} 600 {old} {text}"])
+    rig.change(one.evolve(cltt=2000))
+    rig.pass_time(4000)
+    assert classes(rig)[H1] == "legacy"
+
+
+def test_never_leaves_a_predecessors_guard_alone() -> None:
+    rig = Rig(dataclasses.replace(PLAN, migrate_guards=False, migrate_on_repair=False))
+    one = lease(10, 1, hostname="H1")
+    cased = next(each.text for each in guard_candidates(one.hw, b"", H1, cased="H1") if each.how == "as-cased")
+    rig.master.zones[FORWARD].load([f"{H1} 600 A 192.0.2.9", f"{H1} 600 DHCID {cased}"])
+    rig.change(one)
+    rig.pass_time(1)
+    repair(rig)
+    assert f"{H1} A 192.0.2.9" in rig.zone()
+    assert rig.planner.repairs.skipped == 1
 
 
 def test_what_a_client_left_behind_is_removed_and_nothing_else() -> None:
