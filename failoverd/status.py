@@ -119,7 +119,6 @@ def dns(node: Node, now: Now) -> dict[str, object]:
     zones = body["zones"]
     assert isinstance(zones, list)
     for zone in zones:
-        zone.setdefault("failures", 0)
         reason, detail = zone.get("reason", ""), zone.get("detail", "")
         zone["detail"] = f"{reason} {detail}".strip()
     return body

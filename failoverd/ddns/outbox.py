@@ -203,6 +203,7 @@ class Outbox(Rounds):
         if answer.rcode in LOST and server.lost(now.mono, self._rng):
             out.notes.append(Note(reasons.OPEN, now.wall, subject=server.key, detail=f"{answer.rcode} {answer.detail}".strip()))
         lane.inflight -= 1
+        lane.failures += answer.rcode in LOST or answer.rcode in ZONE_TROUBLE or answer.rcode in MALFORMED
         server.inflight -= 1
         if sent.turn:
             lane.turn = False

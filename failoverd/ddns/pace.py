@@ -77,7 +77,7 @@ Entry = tuple[float, int, bytes]
 class Lane:
     """One zone of one target: its due rows (`removals`: those that want nothing), and whether it is held. `pending`: keys of rows
     with work to do, oldest first. `refused`: rows that were refused since the zone last took anything; `taken`: how many messages
-    it took. `held`: an operator holds the zone, "" for not. `turn`: the one message of the zone that may hold many names is out."""
+    it took; `failures`: how many got no answer, or trouble for one, since it last took any. `held`: an operator holds the zone, "" for not. `turn`: the one message of the zone that may hold many names is out."""
 
     target: str
     zone: str
@@ -95,6 +95,7 @@ class Lane:
     refused: set[bytes] = field(default_factory=set)
     ok_wall: float = 0.0
     taken: int = 0
+    failures: int = 0
     held: str = ""
 
     def push(self, mono: float, serial: int, key: bytes, *, removal: bool = False) -> None:
@@ -155,5 +156,6 @@ class Lane:
         self.tries = 0
         self.refused.clear()
         self.ok_wall = wall
+        self.failures = 0
         self.taken += 1
         return ends

@@ -376,6 +376,7 @@ class Planner:
             "inflight": lane.inflight,
             "oldest_s": max(0.0, now.wall - oldest) if oldest else 0.0,
             "last_ok": lane.ok_wall,
+            "failures": lane.failures,
             "state": "held" if lane.held or lane.reason else "ok",
             "reason": lane.held or lane.reason,
             "detail": "" if lane.held else lane.detail,

@@ -24,3 +24,21 @@ def test_answers_to_questions_and_prerequisites_do_not_release_a_zone_that_canno
     rig.pass_time(120)
     assert len(rig.zone()) == 20
     assert rig.notes.count("ddns-zone-released") == 1
+
+
+def test_status_counts_what_failed_since_the_zone_last_took_anything() -> None:
+    rig = Rig()
+
+    def failures() -> list[int]:
+        return [zone["failures"] for zone in rig.planner.status(rig.now)["zones"]]  # type: ignore[attr-defined]
+
+    rig.change(lease(10, 1))
+    rig.due()
+    rig.say("TIMEOUT")
+    assert failures() == [1, 0]
+    rig.due()
+    rig.say("SERVFAIL")
+    assert failures() == [2, 0]
+    rig.pass_time(90)
+    assert failures() == [0, 0]
+    assert "h1.example.test. A 192.0.2.10" in rig.zone()
