@@ -77,7 +77,8 @@ Entry = tuple[float, int, bytes]
 class Lane:
     """One zone of one target: its due rows (`removals`: those that want nothing), and whether it is held. `pending`: keys of rows
     with work to do, oldest first. `refused`: rows that were refused since the zone last took anything; `taken`: how many messages
-    it took; `failures`: how many got no answer, or trouble for one, since it last took any. `held`: an operator holds the zone, "" for not. `turn`: the one message of the zone that may hold many names is out."""
+    it took; `failures`: how many got no answer, or trouble for one, since it last took any. `held`: an operator holds the zone, ""
+    for not. `turn`: the one message of the zone that may hold many names is out."""
 
     target: str
     zone: str
