@@ -67,10 +67,10 @@ async def play(home: Path, master: Named, first: int, count: int, rng: Random, k
     await proxy.start(free_port())
     for number in range(kills):
         worker = start(home, proxy.port, key, first, count, 1000)
-        await asyncio.sleep(rng.uniform(0.6, 1.5))
+        await proxy.passed(rng.randint(30, 250), 20.0)
         if not number:
             await asyncio.to_thread(restart, master, rng.random() < 0.5)
-        await asyncio.sleep(rng.uniform(0.6, 1.5))
+        await proxy.passed(rng.randint(30, 250), 20.0)
         assert worker.poll() is None, (home / "stderr").read_text()
         worker.send_signal(signal.SIGKILL)
         worker.wait()
