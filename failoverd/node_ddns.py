@@ -11,13 +11,14 @@ import json
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from failoverd.ddns.audit import Repair, finding_of, fingerprint, ipv4, reverse_address
+from failoverd.ddns.audit import Class, Repair, addresses_of, finding_of, fingerprint, ipv4, reverse_address
 from failoverd.ddns.dhcid import guard
 from failoverd.ddns.names import dotted, reverse_name
 from failoverd.ddns.repair import TROUBLED, Hold, Job
 from failoverd.ddns.rows import FORWARD, ME, REVERSE, Row, State, row_key
 from failoverd.ddns.wants import wanted_name
 from failoverd.failover.message import ServerState
+from failoverd.leases.lease import BindingState
 from failoverd.ports import Command, Kind, Now, Origin, Write
 
 if TYPE_CHECKING:
@@ -372,6 +373,11 @@ def _may_remove(node: Node) -> bool:
     return all(e.terms.primary or e.record.state is ServerState.PARTNER_DOWN for e in node.endpoints.values())
 
 
+def _leased(node: Node, address: str) -> bool:
+    lease = node.table.get(ipv4(address))
+    return lease is not None and lease.state is BindingState.ACTIVE
+
+
 def _repair(node: Node, command: Command, now: Now) -> Answer:
     """Queue the repairs of some findings; `first` keeps the event."""
     if problem := may_repair(node):
@@ -385,6 +391,8 @@ def _repair(node: Node, command: Command, now: Now) -> Answer:
         if finding.repair is Repair.REMOVE and not removes:
             left += 1
             continue
+        if finding.klass is Class.ORPHAN and any(_leased(node, text) for text in addresses_of(finding)):
+            continue  # somebody has the address by now
         jobs.append(Job(key, "repair", finding))
     count = node.planner.repairs.queue(jobs, now)
     if command.args.get("first"):

@@ -231,11 +231,16 @@ def test(session: Session, zone: str, reason: str) -> None:
 # --- audits ----------------------------------------------------------------------------------------------------------------
 
 
-def _audit(client: Client, zone: str, what: str) -> Audit:
+def _audit(client: Client, zone: str, what: str, adopt_s: int | None = None) -> Audit:
     """Begin an audit, wait for its end, and gather its pages. Raises Failure."""
     from failoverd.ctl.client import FAILED, Failure
 
-    answer = cast("Audit", client.post("ddns", "audits", body={"what": what, "zone": zone}))
+    answer = cast(
+        "Audit",
+        client.post(
+            "ddns", "audits", body={"what": what, "zone": zone, **({} if adopt_s is None else {"adopt_orphans_s": adopt_s})}
+        ),
+    )
     number = str(answer["number"])
     while answer["state"] == "running":
         answer = cast("Audit", client.get("ddns", "audits", number))
@@ -275,8 +280,19 @@ def check(session: Session, zone: str) -> None:
 @verb("repair")
 @click.argument("zone", required=False, default="")
 @click.option("--force", is_flag=True, help="Also when more than 20 names and more than 5 % of a zone would be removed.")
+@click.option("--adopt-orphans", is_flag=True, help="Remove orphans too, if nobody has their address and it answers no ping.")
+@click.option(
+    "--older-than",
+    type=click.IntRange(1, 3650),
+    default=7,
+    show_default=True,
+    metavar="DAYS",
+    help="With --adopt-orphans: only those whose address nobody has had for so long.",
+)
 @asking
-def repair(session: Session, zone: str, force: bool, dry_run: bool, yes: bool, reason: str) -> None:
+def repair(
+    session: Session, zone: str, force: bool, adopt_orphans: bool, older_than: int, dry_run: bool, yes: bool, reason: str
+) -> None:
     """Check, and repair what can be: say again what is missing or wrong, remove what is provably a former client's.
 
     Only in normal or in partner-down; of a pair in normal only the primary removes. --dry-run prints the repairs for nsupdate.
@@ -284,7 +300,7 @@ def repair(session: Session, zone: str, force: bool, dry_run: bool, yes: bool, r
     from failoverd.ctl import show_names
 
     client = session.client()
-    answer = _audit(client, zone, "check")
+    answer = _audit(client, zone, "check", older_than * 86400 if adopt_orphans else None)
     if dry_run:
         if session.output == "json":
             session.write(answer, list)

@@ -83,10 +83,21 @@ def _records(values: Iterable[Sequence[str]]) -> Records:
 class Clients:
     """The lease table as an audit needs it: who may have been at a name.
 
-    `inside(address)`: in one of our pools. `zones`: the forward zones that are ours to update. `wishes`: name -> a live lease."""
+    `inside(address)`: in one of our pools. `zones`: the forward zones that are ours to update. `wishes`: name -> a live lease.
+    `adopt_s`: orphans are removed whose address nobody has had for so long, None: they are only reported. `marked(name, address)`:
+    a client's A record to the address is there."""
 
-    def __init__(self, leases: Iterable[Lease], inside: Callable[[int], bool], zones: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        leases: Iterable[Lease],
+        inside: Callable[[int], bool],
+        zones: tuple[str, ...] = (),
+        adopt_s: float | None = None,
+        marked: Callable[[str, int], bool] = lambda name, address: False,
+    ) -> None:
         self.inside = inside
+        self.adopt_s = adopt_s
+        self.marked = marked
         self.zones = zones
         self.wishes: dict[str, Lease] = {}
         self._by_address: dict[int, Lease] = {}
@@ -105,6 +116,14 @@ class Clients:
     def at(self, address: int) -> Lease | None:
         """The lease of an address."""
         return self._by_address.get(address)
+
+    def rests(self, address: int, now: float) -> bool:
+        """Whether an address is one of ours that nobody has had for as long as orphans must be old to be removed."""
+        if self.adopt_s is None or not self.inside(address):
+            return False
+        lease = self._by_address.get(address)
+        last = 0 if lease is None else max(lease.cltt, lease.partner_cltt, lease.ends, lease.horizon)
+        return lease is None or (lease.state is not BindingState.ACTIVE and last < now - self.adopt_s)
 
     def address_of(self, name: str) -> int | None:
         """The address whose PTR stands at a reverse name, also at one that a parent zone's CNAMEs lead to (RFC 2317)."""
@@ -227,8 +246,12 @@ def _unwanted(name: str, records: Records, clients: Clients, now: float) -> _Ver
             return Class.FOREIGN, Repair.NONE, "no DHCID" + (", inside our pools" if inside else ""), (), ""
         if not addresses and "AAAA" not in types:
             return Class.HUSK, Repair.NONE, "of a client that we do not know", (), ""
-        what = (Class.ORPHAN, "inside our pools, of a client that we do not know") if inside else (Class.FOREIGN, "")
-        return what[0], Repair.NONE, what[1], (), ""
+        if not inside:
+            return Class.FOREIGN, Repair.NONE, "", (), ""
+        text = "inside our pools, of a client that we do not know"
+        if all(clients.rests(ipv4(each), now) for each in addresses) and "AAAA" not in types:
+            return Class.ORPHAN, Repair.REMOVE, text, tuple(("A", each) for each in addresses), dhcids[0]
+        return Class.ORPHAN, Repair.NONE, text, (), ""
     lease, guard = found
     if lease.state is BindingState.ACTIVE and (dotted(lease.address) in addresses or not lease.fqdn):
         return Class.PARTNER, Repair.NONE, f"of the client of {dotted(lease.address)}", (), ""
@@ -263,7 +286,10 @@ def _reverse(name: str, records: Records, row: Row | None, clients: Clients, now
     if lease is not None and lease.state is BindingState.ACTIVE:
         return Class.PARTNER, Repair.NONE, f"of the client of {dotted(address)}", (), ""
     if lease is None or len(pointers) != 1 or not _called(lease, pointers[0], clients):
-        return Class.ORPHAN, Repair.NONE, f"{dotted(address)} is free, and points to " + " ".join(pointers), (), ""
+        text = f"{dotted(address)} is free, and points to " + " ".join(pointers)
+        if len(pointers) == 1 and clients.rests(address, now) and clients.marked(pointers[0], address):
+            return Class.ORPHAN, Repair.REMOVE, text, (("PTR", pointers[0]),), ""
+        return Class.ORPHAN, Repair.NONE, text, (), ""
     if _ended_lately(lease, now):
         return Class.WAITING, Repair.NONE, f"{dotted(address)} ended a moment ago", (), ""
     detail = f"{dotted(address)} is {lease.state.name.lower()}; its last client was {pointers[0]}"
@@ -282,6 +308,14 @@ def _ended_lately(lease: Lease, now: float) -> bool:
     if lease.state is BindingState.ACTIVE:
         return False
     return max(lease.cltt, lease.partner_cltt, lease.ends if lease.ends <= now else 0) > now - REST_S
+
+
+def addresses_of(finding: Finding) -> tuple[str, ...]:
+    """The addresses that a removal is about."""
+    if finding.kind == REVERSE:
+        address = reverse_address(finding.name)
+        return (dotted(address),) if address is not None else ()
+    return tuple(text for rtype, text in finding.remove if rtype == "A")
 
 
 def ipv4(text: str) -> int:

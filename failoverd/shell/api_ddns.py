@@ -163,7 +163,9 @@ class DdnsApi:
     async def start(self, request: web.Request) -> web.Response:
         """POST /v1/ddns/audits: begins one; it is looked at by its number."""
         body = await body_of(request, models.AuditRequest)
-        run = self._tools.audits.start(self._api.loop.command, body.what, absolute(body.zone) if body.zone else "")
+        run = self._tools.audits.start(
+            self._api.loop.command, body.what, absolute(body.zone) if body.zone else "", body.adopt_orphans_s
+        )
         return answer(self._view(run, 0))
 
     async def audit(self, request: web.Request) -> web.Response:

@@ -227,10 +227,13 @@ class TestRequest(Request):
 
 
 class AuditRequest(Request):
-    """Body of an audit. `what`: check, or statics (a list of the operator's records). `zone`: empty for all."""
+    """Body of an audit. `what`: check, or statics (a list of the operator's records). `zone`: empty for all.
+    `adopt_orphans_s`: a repair shall remove names inside our pools that are no client's of ours, if nobody has had their address for so
+    many seconds and it answers no ping; left out: they are only reported."""
 
     what: Annotated[str, StringConstraints(pattern="^(check|statics)$")] = "check"
     zone: Annotated[str, StringConstraints(max_length=255)] = ""
+    adopt_orphans_s: Annotated[int, Field(ge=86400, le=2**31 - 1)] | None = None
 
 
 class RepairRequest(DdnsRequest):

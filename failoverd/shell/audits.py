@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,13 @@ from failoverd.ddns import audit
 from failoverd.ddns.zone import DnsPlan, Zone
 from failoverd.ports import Reply
 from failoverd.shell.mirror import Mirror, MirrorFailed
+from failoverd.shell.ping import answering
 
 SLICE = 250  # findings in one command to the node
 FRESH_S = 900.0  # repairs rest on an audit that is not older than this
 PLAIN_MODE = "no-check-without-dhcid"
 
+Ping = Callable[[Iterable[str]], Awaitable[set[str]]]
 Command = Callable[[str, Mapping[str, str], str, str], Awaitable[Reply]]
 
 
@@ -60,6 +62,7 @@ class Audit:
     ended: float = 0.0
     skipped: int = 0
     queued: int = 0
+    adopt_s: float | None = None
     entries: list[tuple[audit.Finding, list[str]]] = field(default_factory=list)
     statics: list[list[Any]] = field(default_factory=list)
 
@@ -71,16 +74,20 @@ class Audit:
 class Audits:
     """Runs audits one after the other."""
 
-    def __init__(self, plan: DnsPlan, mirror: Mirror | None = None, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, plan: DnsPlan, mirror: Mirror | None = None, wall: Callable[[], float] = time.time, ping: Ping = answering
+    ) -> None:
         self._plan = plan
         self._mirror = mirror or Mirror()
         self._wall = wall
+        self._ping = ping
         self._last: Audit | None = None
         self._task: asyncio.Task[None] | None = None
         self._number = 0
 
-    def start(self, command: Command, what: str, zone: str) -> Audit:
-        """Begin an audit (`what`: check, or statics) of one zone, "" for all. Raises AuditRefused."""
+    def start(self, command: Command, what: str, zone: str, adopt_s: float | None = None) -> Audit:
+        """Begin an audit (`what`: check, or statics) of one zone, "" for all. `adopt_s`: a repair shall remove orphans too, whose
+        address nobody has had for so long. Raises AuditRefused."""
         if self._last is not None and self._last.state == "running":
             raise AuditRefused("refused", f"audit {self._last.number} is running ({self._last.step}); wait for it")
         zones = [each for each in self._plan.zones if zone in ("", each.name)]
@@ -89,6 +96,7 @@ class Audits:
             raise AuditRefused("unknown", f"no zone {zone or ''} is configured; there is: {known}".replace("  ", " "))
         self._number += 1
         self._last = Audit(self._number, what, [ZoneReport(each.target, each.name) for each in zones], self._wall())
+        self._last.adopt_s = adopt_s
         self._task = asyncio.get_running_loop().create_task(self._run(self._last, zones, command), name="audit")
         return self._last
 
@@ -121,6 +129,9 @@ class Audits:
                     await self._look(run, report, zone, ranges)
                 except MirrorFailed as error:
                     report.error = str(error)
+            if run.adopt_s is not None:
+                run.step = "asking the addresses of orphans whether they live (ping)"
+                await self._spare_the_living(run)
             run.step = "looking for changes meanwhile"
             await self._settle(run, command)
             run.state, run.step = "done", ""
@@ -158,9 +169,27 @@ class Audits:
         guarded = self._plan.conflict_mode != PLAIN_MODE
         names = sorted({each.name for each in self._plan.zones if each.target == zone.target})
         asked = {**where, "ranges": ranges, "zones": names, "now": self._wall(), "guarded": guarded}
+        asked["adopt_s"] = run.adopt_s
         async for answer in self._mirror.ask(compare=asked):
             run.entries += [(audit.finding_of(finding), script) for finding, script in answer.get("findings", ())]
             report.counts = answer.get("done", {}).get("counts", {})
+
+    async def _spare_the_living(self, run: Audit) -> None:
+        """An orphan whose address answers a ping is somebody's: it is only reported."""
+        adopted = [
+            entry for entry in run.entries if entry[0].klass is audit.Class.ORPHAN and entry[0].repair is audit.Repair.REMOVE
+        ]
+        of = {entry[0]: audit.addresses_of(entry[0]) for entry in adopted}
+        try:
+            living = await self._ping({address for each in of.values() for address in each})
+        except OSError as error:
+            raise AuditRefused("failed", f"orphans are not removed unseen, and this process may not ping: {error}") from None
+        for at, (finding, script) in enumerate(run.entries):
+            if living.intersection(of.get(finding, ())):
+                detail = f"{finding.detail}; it answers a ping"
+                run.entries[at] = (finding._replace(repair=audit.Repair.NONE, detail=detail, remove=(), guard=""), [])
+            else:
+                run.entries[at] = (finding, script)
 
     async def _settle(self, run: Audit, command: Command) -> None:
         """Leave out what changed during the transfer, or is under way."""

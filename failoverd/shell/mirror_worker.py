@@ -28,6 +28,7 @@ import dns.xfr
 
 from failoverd.ddns import audit
 from failoverd.ddns.audit import Class, Clients, Finding, Records
+from failoverd.ddns.names import dotted
 from failoverd.ddns.rows import Row
 from failoverd.ddns.zone import Zone
 from failoverd.leases.lease import Lease
@@ -209,7 +210,14 @@ class Worker:
         target, zone = asked["target"], asked["zone"]
         ranges = [(int(low), int(high)) for low, high in asked["ranges"]]
         zones = tuple(name for name in asked["zones"] if not audit.is_reverse(name))
-        clients = Clients(self._leases, lambda address: any(low <= address <= high for low, high in ranges), zones)
+        copies = [copy for (each, _), copy in self._copies.items() if each == target]
+
+        def marked(name: str, address: int) -> bool:
+            there = [record for copy in copies for record in copy.names.get(name, ())]
+            return ("A", dotted(address)) in there and any(rtype == "DHCID" for rtype, _ in there)
+
+        inside = lambda address: any(low <= address <= high for low, high in ranges)  # noqa: E731
+        clients = Clients(self._leases, inside, zones, asked["adopt_s"], marked)
         rows = self._rows.get((target, zone), {})
         content = self._copies[target, zone].names
         found = audit.compare(target, zone, content, rows, clients, asked["now"], guarded=asked["guarded"])

@@ -209,3 +209,23 @@ def test_what_a_repair_would_send() -> None:
 def test_nonsense_in_a_zone_has_a_class() -> None:
     for text in ("192.0.2", "a.b.c.d", "1.2.3.4.5", ""):
         assert look((("A", text), ("DHCID", "zz")), None, GONE).klass is Class.FOREIGN
+
+
+def test_orphans_are_adopted_only_where_nobody_was_for_long_enough() -> None:
+    records = (("A", "192.0.2.10"), ("DHCID", OTHER))
+    ended = lease(10, 1, name="", state=BindingState.FREE, hostname="x", cltt=1000, ends=2000)
+
+    def judged(adopt_s: float | None, *leases: Lease, more: Records = ()) -> Finding:
+        return audit.classify(
+            FORWARD, "main", H1, (*records, *more), None, Clients(leases, inside, ("example.test.",), adopt_s), 100_000.0
+        )
+
+    assert [judged(None).repair, judged(86400).repair] == [Repair.NONE, Repair.REMOVE]
+    assert (judged(86400).klass, judged(86400).remove, judged(86400).guard) == (Class.ORPHAN, (("A", "192.0.2.10"),), OTHER)
+    assert judged(86400, ended).repair is Repair.REMOVE
+    assert judged(86400, ended.evolve(ends=50_000)).repair is Repair.NONE
+    assert judged(86400, ended.evolve(partner_cltt=50_000)).repair is Repair.NONE
+    assert judged(86400, lease(10, 1, name="", hostname="x")).repair is Repair.NONE  # somebody has the address
+    assert judged(86400, more=(("A", "192.0.2.11"),)).remove == (("A", "192.0.2.10"), ("A", "192.0.2.11"))
+    assert judged(86400, more=(("A", "198.51.100.1"),)).repair is Repair.NONE  # one of its addresses is not ours
+    assert judged(86400, more=(("AAAA", "2001:db8::1"),)).repair is Repair.NONE

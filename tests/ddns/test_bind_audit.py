@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,71 @@ async def test_check_and_repair(site: Site, named: Named) -> None:
     assert records(named) == both | {"orphan.example.test. A 192.0.2.160", 'old.example.test. TXT "keep"'}
     events = [json.loads(str(past.record)) for past in await site.journal.events(10)]
     assert [(event["what"], event["why"]) for event in events] == [("ddns repair: 5 names", "ticket 7")]
+
+
+async def test_orphans_are_removed_only_when_asked_for_and_nobody_is_there(site: Site, named: Named) -> None:
+    hosts = {160: "gone", 161: "lives", 162: "used"}
+    for host, label in hosts.items():
+        named.put(FORWARD, [f"{label}.example.test. 600 A 192.0.2.{host}", f"{label}.example.test. 600 DHCID {OTHER}"])
+        named.put(REVERSE, [f"{host}.{REVERSE} 600 PTR {label}.example.test."])
+    named.put(REVERSE, [f"163.{REVERSE} 600 PTR www.example.test."])  # no client's: there is no DHCID there
+    site.forget(162, hostname="somebody", ends=int(time.time()) - 3 * 86400)
+    pinged: set[str] = set()
+
+    async def ping(addresses: Iterable[str]) -> set[str]:
+        pinged.update(addresses)
+        return {"192.0.2.161"}
+
+    site.tools.audits._ping = ping
+    reported = {name: found for name, found in (await check(site)).items() if found[0] == "orphan"}
+    assert set(reported.values()) == {("orphan", "")}
+    assert pinged == set()
+    assert (await site.run("ddns", "repair", "--yes")).exit_code == 0
+    assert "gone.example.test. A 192.0.2.160" in records(named)
+
+    shown = await site.run("ddns", "repair", "--adopt-orphans", "--dry-run")
+    assert f"prereq yxrrset gone.example.test. DHCID {OTHER}" in shown.stdout
+    assert "lives.example.test. A" not in shown.stdout.replace("; lives", "")
+    assert (await site.run("ddns", "repair", "--adopt-orphans", "--yes")).exit_code == 0
+    await site.settle()
+    assert pinged == {"192.0.2.160", "192.0.2.161"}  # the third one rests for three days only
+    left = {line for line in records(named) if "gone" in line or "lives" in line or "used" in line}
+    assert left == {
+        "lives.example.test. A 192.0.2.161",
+        "used.example.test. A 192.0.2.162",
+        f"161.{REVERSE} PTR lives.example.test.",
+        f"162.{REVERSE} PTR used.example.test.",
+    }
+    assert f"163.{REVERSE} PTR www.example.test." in records(named)
+    assert (await site.run("ddns", "repair", "--adopt-orphans", "--older-than", "2", "--yes")).exit_code == 0
+    await site.settle()
+    assert not any("used" in line for line in records(named))
+    assert not any(line.startswith(("gone.", "used.")) for line in named.lines(FORWARD))  # nor their DHCID
+
+
+async def test_orphans_stay_when_the_server_may_not_ping_and_many_need_force(site: Site, named: Named) -> None:
+    for host in range(130, 152):
+        named.put(FORWARD, [f"o{host}.example.test. 600 A 192.0.2.{host}", f"o{host}.example.test. 600 DHCID {OTHER}"])
+
+    async def forbidden(addresses: Iterable[str]) -> set[str]:
+        raise PermissionError(1, "Operation not permitted")
+
+    site.tools.audits._ping = forbidden
+    result = await site.run("ddns", "repair", "--adopt-orphans", "--yes")
+    assert result.exit_code != 0
+    assert "may not ping" in result.stdout + result.stderr
+
+    async def nobody(addresses: Iterable[str]) -> set[str]:
+        return set()
+
+    site.tools.audits._ping = nobody
+    result = await site.run("ddns", "repair", "--adopt-orphans", "--yes")
+    assert result.exit_code != 0
+    assert "22 removals" in result.stdout + result.stderr
+    site.change(lease(131, 9, "other.example.test."))  # taken between the check and its repair: see the node's own look
+    assert (await site.run("ddns", "repair", "--adopt-orphans", "--force", "--yes")).exit_code == 0
+    await site.settle()
+    assert {line for line in records(named) if line.startswith("o1")} == {"o131.example.test. A 192.0.2.131"}
 
 
 async def test_the_dry_run_is_a_script_that_nsupdate_takes(site: Site, named: Named) -> None:
