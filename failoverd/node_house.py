@@ -173,6 +173,8 @@ class House:
         """Dues of leases and ownership of names follow the state."""
         self.rights.clear()
         rights = self.rights_of(relationship)
+        for pool in self.endpoints[relationship].updates.pools:
+            pool.barren.clear()
         for lease in self.table.rows():
             state = self.table.pool_of(lease.address)
             if state is not None and state.pool.relationship == relationship:

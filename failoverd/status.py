@@ -141,7 +141,7 @@ def conflicts(node: Node) -> dict[str, object]:
     for lease in sorted((lease for lease in node.table.rows() if lease.rejected), key=lambda lease: lease.address):
         endpoint = node.endpoint_at(lease.address)
         if endpoint is not None:
-            refused.append(node_conflicts.rejected(lease, endpoint.terms.name, 0))
+            refused.append(node_conflicts.rejected(lease, endpoint.terms.name, endpoint.updates.refused.get(lease.address, 0)))
     return {"losers": [node_conflicts.view(each) for each in node.conflicts.newest_first()], "rejected": refused}
 
 

@@ -307,7 +307,10 @@ def _grant(question: Question, house: House, lease: Lease, rights: Rights, subne
         if not remains:
             return Decision(DISK_LOW if house.low_disk else LONE_BOOT, address=lease.address)
         named = house.name(lease.address, subnet, question.client, question.asked)
-        return _acked(question, REMAINING, lease, _confirmed(question, lease, rights), subnet, remains, named)
+        confirmed = _confirmed(question, lease, rights)
+        if confirmed is None and rights.failover:
+            house.table.confirm(lease.address, question.wall)
+        return _acked(question, REMAINING, lease, confirmed, subnet, remains, named)
     house.table.take_offer(lease.address)
     named = house.name(lease.address, subnet, question.client, question.asked)
     return _acked(question, ACKED, lease, _leased(question, lease, rights, given, named), subnet, given.give_s, named)

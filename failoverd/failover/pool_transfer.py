@@ -108,15 +108,13 @@ class PoolTransfer:
             if movable(lease):
                 self.house.change(lease, handed(lease, other, now), Origin.TIMER, "balance", now)
                 give, moved = give - 1, moved + 1
-        while moved < TRANSFERS_AT_ONCE:
-            lease_or_none = table.first_free(state, own, movable)
-            if lease_or_none is None:
+        for lease in table.free_in_order(state, own):
+            used = table.has_row(lease.address) and lease.ends > 0
+            if moved >= TRANSFERS_AT_ONCE or give <= (part.hold if used else 0):
                 break
-            used = table.has_row(lease_or_none.address) and lease_or_none.ends > 0
-            if give <= (part.hold if used else 0):
-                break
-            self.house.change(lease_or_none, handed(lease_or_none, other, now), Origin.TIMER, "balance", now)
-            give, moved = give - 1, moved + 1
+            if movable(lease):
+                self.house.change(lease, handed(lease, other, now), Origin.TIMER, "balance", now)
+                give, moved = give - 1, moved + 1
         return moved
 
     def _partners(self, address: int) -> bool:

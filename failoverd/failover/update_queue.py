@@ -22,6 +22,8 @@ from failoverd.leases.rights import Rights
 from failoverd.leases.table import PoolState
 from failoverd.ports import Now, Origin
 
+RETRY_REFUSED_S = 4.0  # an update refused with another reason than 16 is told again after this, doubled at each refusal, up to
+RETRY_REFUSED_MOST_S = 300.0
 RETRY_LESS_CRITICAL_S = 4.0  # a RELEASED or ABANDONED refused with 16 is told once more after this (failover-protocol.md 6.4)
 FREED = (BindingState.EXPIRED, BindingState.RELEASED, BindingState.RESET)
 
@@ -69,6 +71,7 @@ class UpdateQueue(PoolTransfer):
         self.again: set[int] = set()
         self.request: Request | None = None
         self.retries: dict[int, float] = {}
+        self.refused: dict[int, int] = {}  # address -> how often the partner refused it since it last took it
         self.retried: dict[int, int] = {}  # address -> generation that was told a second time on this link
 
     # --- owing ------------------------------------------------------------------------------------------------------------
@@ -188,6 +191,7 @@ class UpdateQueue(PoolTransfer):
         unchanged = lease.generation == flight.generation
         if not table.has_row(flight.address):
             return
+        self.refused.pop(flight.address, None)
         new = lease.evolve(rejected=0)
         # What we have announced less since, or announce next, stays the limit: `potential` may have been lowered by a RELEASE.
         new.acked = flight.potential if unchanged else min(flight.potential, lease.potential)
@@ -209,6 +213,9 @@ class UpdateQueue(PoolTransfer):
                 self.retried[flight.address] = lease.generation
                 self.retries[flight.address] = now.mono + RETRY_LESS_CRITICAL_S
             return
+        times = self.refused[flight.address] = self.refused.get(flight.address, 0) + 1
+        self.retries[flight.address] = now.mono + min(RETRY_REFUSED_S * 2.0 ** min(times - 1, 10), RETRY_REFUSED_MOST_S)
+        detail = f"{detail} (attempt {times})"
         self.house.note(reasons.REFUSED_BY_PARTNER, now, address=flight.address, subject=self.terms.name, detail=detail)
         # A never-used address becomes a row by this: it is given out by neither until agreed (safety.md 18).
         self.house.change(lease, lease.evolve(rejected=reason), Origin.PARTNER, f"rejected {reason}", now)

@@ -38,7 +38,14 @@ class Updates(UpdateQueue):
         link.send(wire.bndack(int(now.wall), message.xid, binding.address))
 
     def _keep_claim(self, binding: Binding, state: ServerState, now: Now) -> None:
-        """We refused the partner's grant to another client than ours: it may be in use until its end (safety.md 19)."""
+        """We refused the partner's grant to another client than ours: it may be in use until its end (safety.md 19). Or its end of a lease
+        that we have confirmed since: it hears that."""
+        at = self.house.table.confirmed(binding.address or 0)
+        if at and binding.state != BindingState.ACTIVE:
+            lease = self.house.table.get(binding.address or 0)
+            new = lease.evolve(cltt=max(lease.cltt, at), owed=True, rejected=0)
+            self.house.change(lease, new, Origin.PARTNER, "confirmed", now)
+            return
         if binding.address is None or binding.state != BindingState.ACTIVE or not self.house.table.has_row(binding.address):
             return
         lease = self.house.table.get(binding.address)
@@ -86,6 +93,7 @@ class Updates(UpdateQueue):
             slack_s=rights.slack_s,
             resolving=state in CONFLICTING,
             ruled=ruled,
+            confirmed=self.house.table.confirmed(binding.address),
         )
         return None if verdict.accept else (verdict.reject, verdict.text)
 
@@ -127,6 +135,8 @@ class Updates(UpdateQueue):
             del self.flights[xid]
         self.again.discard(address)
         self.queue.pop(address, None)
+        self.refused.pop(address, None)
+        self.retries.pop(address, None)
         if self.request is not None:
             self.request.remaining.discard(address)
         if told in FREED:

@@ -159,19 +159,19 @@ def pick(
             if fit and table.offered_to(requested, mono) in (b"", client):
                 return Choice(lease)
     for pool in serving:
-        lease_or_none = _free_of(table, pool, client, rights_of(pool.relationship), now)
+        lease_or_none = _free_of(table, pool, client, rights_of(pool.relationship), now, mono)
         if lease_or_none is not None:
             return Choice(lease_or_none)
     return Choice(None, why or _why_none(table, serving, rights_of))
 
 
-def _free_of(table: LeaseTable, pool: Pool, client: bytes, rights: Rights, now: int) -> Lease | None:
+def _free_of(table: LeaseTable, pool: Pool, client: bytes, rights: Rights, now: int, mono: float) -> Lease | None:
     state = table.pools[pool.name]
     own = rights.own if rights.failover else BindingState.FREE
     other = BindingState.BACKUP if own is BindingState.FREE else BindingState.FREE
-    lease = table.first_free(state, own, lambda each: not refusal(each, client, rights, now))
+    lease = table.first_free(state, own, lambda each: not refusal(each, client, rights, now), mono)
     if lease is None and rights.partner_down_since is not None:
-        lease = table.first_free(state, other, lambda each: not refusal(each, client, rights, now))
+        lease = table.first_free(state, other, lambda each: not refusal(each, client, rights, now), mono)
     return lease
 
 

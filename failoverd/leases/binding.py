@@ -122,13 +122,15 @@ def judge(
     slack_s: int,
     resolving: bool = False,
     ruled: bool = False,
+    confirmed: int = 0,
 ) -> Verdict:
     """Judge one BNDUPD for `lease` (6.3 steps 4 to 10; 1 to 3 are the caller's). Times UTC seconds, an absent one 0.
 
     `announced`: the state in our BNDUPD in flight, None when there is none. `slack_s`: by how much the partner's clock may be
     ahead; at most 65 s of it are used (dhcpd's tolerance): an end within it counts as passed, since the partner that expires first
     is the one whose clock is ahead, and a failoverd partner has waited that slack already. `resolving`: we are in conflict resolution.
-    `ruled`: the partner, the primary, has judged already.
+    `ruled`: the partner, the primary, has judged already. `confirmed`: when we last acknowledged what remains of the lease without a
+    write, 0 for never since it changed.
     """
     try:
         told = BindingState(state)
@@ -142,6 +144,10 @@ def judge(
     if announced is None and lease.owed and lease.state is ACTIVE and lease.ends + slack_s > now:
         # Deviation: dhcpd duels only over what is in flight; a grant that still waits for the window is no less a grant.
         announced, announced_cltt = ACTIVE, lease.cltt
+    lasts = lease.state is ACTIVE and lease.ends > now - slack_s
+    if lasts and told is not ACTIVE and confirmed and cltt <= confirmed + slack_s:
+        # The client gave it back to the partner before it asked us: what we confirmed is no less a grant for being on no disk.
+        return Verdict(False, LESS_CRITICAL, "the lease was confirmed to its client since")
     if announced is not None and not _theirs_wins(announced, announced_cltt, told, cltt, primary):
         return Verdict(False, LESS_CRITICAL, "incoming update is less critical than outgoing update")
     return (

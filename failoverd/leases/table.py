@@ -9,14 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
-from itertools import islice
 from typing import NamedTuple
 
 from failoverd.leases.lease import BindingState, Lease, virgin
 from failoverd.leases.pool import Pool
 
 OFFER_S = 120.0  # how long an OFFER reserves its address (safety.md 6)
-FREE_LOOK = 64  # refused or offered addresses looked at before a pool counts as having none
+BARREN_S = 1.0  # a pool in which every free address was refused is not searched again before, unless one becomes free
 OFFER_LIMIT = 20_000  # reservations by OFFER kept at once; beyond it the oldest is given up
 
 
@@ -30,7 +29,7 @@ class Offered(NamedTuple):
 class PoolState:
     """One pool's queues and counts. `free` and `backup` hold used addresses in the order in which they became so."""
 
-    __slots__ = ("_cursor", "_range", "backup", "counts", "free", "pool", "returned")
+    __slots__ = ("_cursor", "_range", "backup", "barren", "counts", "free", "pool", "returned")
 
     def __init__(self, pool: Pool) -> None:
         """All addresses never used."""
@@ -39,6 +38,7 @@ class PoolState:
         self.free: dict[int, None] = {}
         self.backup: dict[int, None] = {}
         self.returned: dict[int, None] = {}
+        self.barren: dict[BindingState, float] = {}  # no address of this state can be given before this mono time
         self._range = 0
         self._cursor = pool.ranges[0][0] if pool.ranges else 0
 
@@ -83,6 +83,7 @@ class LeaseTable:
         self._rows: dict[int, Lease] = {}
         self._clients: dict[bytes, list[int]] = {}
         self._offers: dict[int, Offered] = {}
+        self._confirmed: dict[int, int] = {}
         self.pools: dict[str, PoolState] = {}
         self._heap: list[tuple[int, int]] = []
         self._due: dict[int, int] = {}
@@ -130,11 +131,13 @@ class LeaseTable:
         if old is not None:
             self._unindex(old, state)
         self._rows[address] = lease
+        self._confirmed.pop(address, None)
         client = lease.client
         if client:
             self._clients.setdefault(client, []).append(address)
         if state is not None:
             state.counts[lease.state] += 1
+            state.barren.pop(lease.state, None)
             if lease.state is BindingState.FREE:
                 state.free[address] = None
             elif lease.state is BindingState.BACKUP:
@@ -186,22 +189,57 @@ class LeaseTable:
     def _drop_offer(self, address: int) -> None:
         del self._offers[address]
         state = self.pool_of(address)
-        if state is not None and address not in self._rows:
-            state.returned[address] = None
+        if state is not None:
+            state.barren.clear()
+            if address not in self._rows:
+                state.returned[address] = None
+
+    # --- confirmations --------------------------------------------------------------------------------------------------
+
+    def confirm(self, address: int, wall: int) -> None:
+        """An ACK of what remains was sent and nothing written: kept in memory until the row changes."""
+        self._confirmed[address] = wall
+
+    def confirmed(self, address: int) -> int:
+        """When the row was last confirmed without a write, 0 for never since it changed. UTC seconds."""
+        return self._confirmed.get(address, 0)
 
     # --- free addresses -------------------------------------------------------------------------------------------------
 
-    def first_free(self, state: PoolState, own: BindingState, accept: Callable[[Lease], bool]) -> Lease | None:
+    def first_free(self, state: PoolState, own: BindingState, accept: Callable[[Lease], bool], mono: float) -> Lease | None:
         """The best free address of a pool in state `own` that is not offered and that `accept`s: never used first (FREE only), then
-        the one that has been free for longest. Looks at FREE_LOOK addresses at most."""
+        the one that has been free for longest. What was passed over goes to the end of the queue, so that nobody looks at it again
+        soon; when all was refused, the pool is barren for a second."""
         if own is BindingState.FREE:
             address = state.next_virgin(lambda a: a in self._rows or a in self._offers)
             if address is not None and accept(virgin(address)):
                 return virgin(address)
-        for address in islice(state.free if own is BindingState.FREE else state.backup, FREE_LOOK):
-            if address not in self._offers and accept(self._rows[address]):
-                return self._rows[address]
+        if state.barren.get(own, mono) > mono:
+            return None
+        queue = state.free if own is BindingState.FREE else state.backup
+        passed: list[int] = []
+        for address in queue:
+            lease = self._rows[address]
+            if address not in self._offers and accept(lease):
+                for each in passed:
+                    del queue[each]
+                    queue[each] = None
+                return lease
+            passed.append(address)
+        state.barren[own] = mono + BARREN_S
         return None
+
+    def free_in_order(self, state: PoolState, own: BindingState) -> Iterator[Lease]:
+        """The free addresses of a pool in state `own` that are not offered, in the order of `first_free`. The caller may change each one
+        that it is given, and must change a never-used one."""
+        while own is BindingState.FREE:
+            address = state.next_virgin(lambda a: a in self._rows or a in self._offers)
+            if address is None:
+                break
+            yield virgin(address)
+        for address in list(state.free if own is BindingState.FREE else state.backup):
+            if address not in self._offers:
+                yield self._rows[address]
 
     # --- the clock's queue ------------------------------------------------------------------------------------------------
 

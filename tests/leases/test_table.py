@@ -66,7 +66,7 @@ def _compare(
             assert state.count(each) == virgins + sum(a in rows and rows[a].state is each for a in inside)
         for own in (BindingState.FREE, BindingState.BACKUP):
             free = {a for a in inside if (rows[a].state if a in rows else BindingState.FREE) is own and a not in offers}
-            got = table.first_free(state, own, lambda lease: True)
+            got = table.first_free(state, own, lambda lease: True, mono)
             assert (got is not None) == bool(free)
             assert got is None or got.address in free
         assert table.offers_in(pool) == sum(a in offers for a in inside)
@@ -87,9 +87,36 @@ def test_a_large_pool_costs_nothing_before_it_is_used() -> None:
     state = table.pools["big"]
     assert state.count(BindingState.FREE) == (1 << 22) + 1
     assert len(state.free) == 0
-    first = table.first_free(state, BindingState.FREE, lambda lease: True)
+    first = table.first_free(state, BindingState.FREE, lambda lease: True, 0.0)
     assert first is not None
     assert first.address == 1 << 24
+
+
+def test_what_was_refused_is_looked_at_once() -> None:
+    """A thousand refused addresses cost one look each, not one for each question."""
+    table = LeaseTable([Pool("p", "n", "fo", ((1, 1001),))])
+    for address in range(1, 1002):
+        table.put(Lease(address, BindingState.BACKUP), None)
+    looks: list[int] = []
+
+    def accept(lease: Lease) -> bool:
+        looks.append(lease.address)
+        return lease.address == 1001
+
+    state = table.pools["p"]
+    for _ in range(100):
+        found = table.first_free(state, BindingState.BACKUP, accept, 0.0)
+        assert found is not None
+        assert found.address == 1001
+    assert len(looks) == 1100
+
+    looks.clear()
+    for second in range(3):
+        for _ in range(100):
+            assert table.first_free(state, BindingState.BACKUP, lambda lease: bool(looks.append(1)), second * 1.5) is None  # type: ignore[func-returns-value]
+    assert len(looks) == 3003, "a barren pool is searched once a second"
+    table.put(Lease(7, BindingState.BACKUP), None)
+    assert table.first_free(state, BindingState.BACKUP, lambda lease: True, 3.1) is not None
 
 
 @settings(max_examples=200, deadline=None)

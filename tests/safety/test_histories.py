@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from failoverd import status
 from failoverd.dhcp.message import Packet, encode
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, MessageType, ServerState
 from failoverd.leases.lease import BindingState
-from failoverd.ports import DiskState, Now, Origin
+from failoverd.ports import DiskState, LinkBytes, Now, Origin
 from tests.pair.duo import ADDRESS, Duo, kind, lease_s, normal
 
 FIRST = 0x0A000064
@@ -412,3 +413,97 @@ def test_an_address_once_expired_by_agreement_can_be_recycled_when_alone() -> No
     assert x in [other.yiaddr for other in granted]
     duo.run(3700, 20)
     assert duo.lease("p", x).state is BindingState.FREE
+
+
+def test_a_refused_update_is_told_again_on_the_live_link() -> None:
+    """s refused p's update of x (a bad day, a limit, a bug). p told it again at the next entry to normal only: with a link that holds for
+    weeks x was nobody's for weeks (safety.md 18)."""
+    duo = normal()
+    told: list[tuple[float, int]] = []
+
+    def take(sender: str, data: bytes) -> bool:
+        updates = [m for m in Framer().feed(data) if sender == "p" and m.kind == MessageType.BNDUPD]
+        told.extend((duo.now.mono, message.xid) for message in updates)
+        return bool(updates)
+
+    duo.hold_bytes = take
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    endpoint = duo.nodes["p"].endpoints["fo"]
+
+    def answer(**more: object) -> None:
+        assert endpoint.link is not None
+        made = wire.bnd_reject(int(duo.now.wall), told[-1][1], ack.yiaddr, 6, "no") if more else None
+        made = made or wire.bndack(int(duo.now.wall), told[-1][1], ack.yiaddr)
+        endpoint.link_bytes(endpoint.link.number, wire.encode(made), duo.now)
+
+    for wait in (4, 8, 16):
+        times = len(told)
+        answer(refused=True)
+        assert duo.lease("p", ack.yiaddr).rejected == 6
+        duo.run(wait - 1)
+        assert len(told) == times, "backoff"
+        duo.run(2)
+        assert len(told) == times + 1
+    assert status.conflicts(duo.nodes["p"])["rejected"][0]["attempts"] == 3  # type: ignore[index]
+    answer()
+    lease = duo.lease("p", ack.yiaddr)
+    assert (lease.rejected, lease.owed, endpoint.updates.refused) == (0, False, {})
+
+
+def test_a_free_address_is_found_behind_any_number_that_rest() -> None:
+    """The oldest 64 free addresses rested (safety.md 15), and a DISCOVER was told that there is none, although the next one was free."""
+    duo = normal(last=249, split=256)
+    node = duo.nodes["p"]
+    for address in range(FIRST, FIRST + 150):
+        lease = duo.lease("p", address)
+        rests = int(duo.now.wall) + 900 if address < FIRST + 149 else 0
+        if lease.state is BindingState.FREE or address == FIRST + 149:
+            node.change(lease, lease.evolve(state=BindingState.FREE, not_before=rests, ends=1), Origin.BOOT, "test", duo.now)
+    for state in node.endpoints["fo"].updates.pools:
+        assert state.count(BindingState.FREE) > 70
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    assert ack.yiaddr == FIRST + 149
+    assert kind(duo.dora("p", 2)) == "silence"
+    duo.release("p", 1, ack.yiaddr)
+    duo.settle()
+    node.change(
+        duo.lease("p", FIRST), duo.lease("p", FIRST).evolve(state=BindingState.FREE, not_before=0), Origin.BOOT, "x", duo.now
+    )
+    assert kind(duo.dora("p", 3)) == "ack", "what becomes free is seen at once"
+
+
+def test_a_release_that_crosses_an_ack_of_what_remains_frees_nothing() -> None:
+    """The disk of p is low. The client gives x back to s, and asks p before s's RELEASED is there: p answers with what remains and writes
+    nothing, then believes the RELEASED, and x is free on both while the client holds it."""
+    duo = normal(last=103)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.run(20)
+    duo.inbox["p"].append(DiskState(True))
+    late: list[bytes] = []
+
+    def slow(sender: str, data: bytes) -> bool:
+        if sender == "s":
+            late.append(data)
+        return sender == "s"
+
+    duo.hold_bytes = slow
+    duo.release("s", 1, x)
+    duo.run(2)
+    again = duo.renew("p", 1, x)
+    assert again is not None
+    held_until = duo.now.wall + lease_s(again)
+    duo.hold_bytes = lambda sender, data: False
+    link = duo.nodes["p"].endpoints["fo"].link
+    assert link is not None
+    duo.inbox["p"].append(LinkBytes("fo", link.number, b"".join(late)))
+    duo.run(20)
+    for name in ("p", "s"):
+        assert duo.lease(name, x).state is BindingState.ACTIVE
+        assert duo.lease(name, x).ends >= held_until - 2
+    duo.release("s", 1, x)
+    duo.run(5)
+    assert duo.lease("p", x).state is not BindingState.ACTIVE, "a release after it counts"
