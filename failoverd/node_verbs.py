@@ -14,12 +14,12 @@ from failoverd import node_ddns, status, status_pools
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.leases.lease import BindingState, Lease
+from failoverd.node_acts import ACTS, Answer, keep
 from failoverd.ports import Command, Kind, Now, Origin, Write
 
 if TYPE_CHECKING:
     from failoverd.node import Node
 
-Answer = tuple[str, object, str, bool]
 PAGE = 1000
 DECISIONS_SHOWN = 200
 LONGEST_NUMBER = 10  # digits; int() itself refuses thousands of them
@@ -53,12 +53,6 @@ def _endpoint(node: Node, command: Command) -> tuple[Endpoint | None, str]:
     return found, "" if found is not None else f"no relationship {name!r} here; known: {known}"
 
 
-def _keep(node: Node, endpoint: Endpoint, command: Command, now: Now, what: str) -> None:
-    """Who, when and why (safety.md 27)."""
-    event = {"what": what, "subject": endpoint.terms.name, "who": command.who, "why": command.why, "wall": now.wall}
-    node.out.writes.append(Write(Kind.EVENT, endpoint.terms.name.encode(), json.dumps(event), Origin.OPERATOR, command.verb))
-
-
 # --- mutating verbs -------------------------------------------------------------------------------------------------------
 
 
@@ -81,7 +75,7 @@ def _partner_down(node: Node, endpoint: Endpoint, command: Command, now: Now) ->
         return "ok", preview, "", False
     if endpoint.record.state is ServerState.PARTNER_DOWN and not since and endpoint.doubt is None:
         return "ok", preview | {"done": True}, "already in partner-down", False
-    _keep(node, endpoint, command, now, "partner-down" + (f" --since {since}" if since else ""))
+    keep(node, endpoint, command, now, "partner-down" + (f" --since {since}" if since else ""))
     endpoint.partner_down(since, now, command.why or "operator", command.who)
     return "ok", preview | {"done": True, "state": endpoint.state.words, "epoch": endpoint.record.epoch}, "", True
 
@@ -110,7 +104,7 @@ def _serve_force(node: Node, endpoint: Endpoint, command: Command, now: Now) -> 
         return "ok", {"done": False}, "this server is not in doubt: nothing to force", False
     if endpoint.link is not None and endpoint.heard_state:
         return "refused", None, "the partner is in contact", False
-    _keep(node, endpoint, command, now, "serve --force")
+    keep(node, endpoint, command, now, "serve --force")
     endpoint.serve_force(now)
     return "ok", {"done": True}, "", True
 
@@ -121,7 +115,7 @@ def _pair_init(node: Node, endpoint: Endpoint, command: Command, now: Now) -> An
     used = sum(lease.state is BindingState.ACTIVE for lease in node.table.rows())
     if used:
         return "refused", None, f"there are {used} active leases: it is no new pair", False
-    _keep(node, endpoint, command, now, "pair init")
+    keep(node, endpoint, command, now, "pair init")
     endpoint.pair_init(now)
     return "ok", {"done": True}, "", True
 
@@ -131,6 +125,10 @@ def _pair_init(node: Node, endpoint: Endpoint, command: Command, now: Now) -> An
 
 def _status(node: Node, command: Command, now: Now) -> Answer:
     return "ok", status.status(node, now), "", False
+
+
+def _conflicts(node: Node, command: Command, now: Now) -> Answer:
+    return "ok", status.conflicts(node), "", False
 
 
 def _ddns_status(node: Node, command: Command, now: Now) -> Answer:
@@ -204,5 +202,6 @@ _READING = {
     "lease-get": _lease_get,
     "lease-list": _lease_list,
     "explain": _explain,
+    "conflicts": _conflicts,
 }
-_MUTATING = {"partner-down": _partner_down, "serve-force": _serve_force, "pair-init": _pair_init}
+_MUTATING = ACTS | {"partner-down": _partner_down, "serve-force": _serve_force, "pair-init": _pair_init}

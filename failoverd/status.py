@@ -90,7 +90,11 @@ def warnings(node: Node, now: Now) -> list[str]:
             found.append(
                 f"{name}: booted without contact; if the partner was not in partner-down since: failoverctl serve --force {name}"
             )
-        if endpoint.link is None and record.state is ServerState.COMMUNICATIONS_INTERRUPTED:
+        if record.state in (ServerState.PAUSED, ServerState.SHUTDOWN):
+            found.append(f"{name}: this server is out of service; to bring it back: failoverctl maintenance end {name}")
+        if record.partner_state is ServerState.PAUSED and record.state is ServerState.COMMUNICATIONS_INTERRUPTED:
+            found.append(f"{name}: the partner was taken out of service by an operator; on it: failoverctl maintenance end {name}")
+        elif endpoint.link is None and record.state is ServerState.COMMUNICATIONS_INTERRUPTED:
             found.append(f"{name}: no contact with the partner; if it is dead: failoverctl partner-down {name}")
         if record.offset is not None and abs(record.offset) > SKEW_WARN_S:
             found.append(f"{name}: the clocks differ by {record.offset:+d} s; check NTP on both servers")
@@ -105,7 +109,8 @@ def warnings(node: Node, now: Now) -> list[str]:
         for state in endpoint.updates.pools:
             own = BindingState.FREE if endpoint.terms.primary else BindingState.BACKUP
             if state.pool.size and not state.count(own):
-                found.append(f"{name}: pool {state.pool.name} has no free address on this server")
+                todo = f"; to ask the partner for some: failoverctl pool rebalance {name}" if endpoint.both_normal() else ""
+                found.append(f"{name}: pool {state.pool.name} has no free address on this server{todo}")
     if not node.clock_synchronised and any(endpoint.doubt is not None for endpoint in node.endpoints.values()):
         found.append("the kernel calls the clock unsynchronised: until contact no lease is granted or lengthened; check NTP")
     if node.low_disk:

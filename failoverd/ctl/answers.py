@@ -256,6 +256,54 @@ class Act(TypedDict):
     message: str
 
 
+class Deed(Act):
+    """POST .../maintenance-start, .../maintenance-end, .../recover, .../pool-rebalance"""
+
+    consequences: list[str]
+
+
+class Claim(TypedDict):
+    """One client's claim on an address."""
+
+    hw: str
+    client_id: str
+    cltt: float
+    ends: float
+    potential: float
+
+
+class Contested(TypedDict):
+    """An address that two clients were granted."""
+
+    relationship: str
+    address: str
+    won: str
+    winner: Claim
+    loser: Claim
+    until: float
+    state: str
+    wall: float
+
+
+class RejectedUpdate(TypedDict):
+    """An address whose update the partner refused."""
+
+    relationship: str
+    address: str
+    state: str
+    hw: str
+    client_id: str
+    reason: int
+    attempts: int
+
+
+class Conflicts(TypedDict):
+    """GET /v1/conflicts"""
+
+    losers: list[Contested]
+    rejected: list[RejectedUpdate]
+
+
 class Backup(TypedDict):
     """POST /v1/backup"""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from failoverd.ctl.answers import (
+    Conflicts,
     Decision,
+    Deed,
     Dns,
     DnsDetail,
     Event,
@@ -330,6 +332,45 @@ def partner_down(answer: PartnerDown, since: str | None) -> list[Block]:
         Line("  DRY: when new clients are refused, at the rate of the last hour, without partner-down and with it"),
         Line(f"Risk: {answer['risk']}", ODD),
     ]
+
+
+def consequences(answer: Deed) -> list[Block]:
+    """What a verb of the daemon's own preview does, before it is done."""
+    said = [Line(f"  {text}") for text in answer["consequences"]]
+    return [Line("If you continue:" if said else answer["message"]), *said]
+
+
+def conflicts(answer: Conflicts) -> list[Block]:
+    """Who lost an address, and what is still disputed."""
+    blocks: list[Block] = []
+    if answer["losers"]:
+        rows = [
+            (
+                moment(each["wall"]),
+                each["address"],
+                _client(each["loser"]["hw"], each["loser"]["client_id"]),
+                "the partner" if each["won"] == "ours" else "this server",
+                _client(each["winner"]["hw"], each["winner"]["client_id"]),
+                moment(each["until"]),
+                each["relationship"],
+            )
+            for each in answer["losers"]
+        ]
+        blocks.append(Line("two clients were granted one address; the loser hears a DHCPNAK at its next renewal"))
+        blocks.append(Table(("DECIDED", "ADDRESS", "LOSER", "GRANTED-BY", "WINNER", "NO-THIRD-BEFORE", "RELATIONSHIP"), rows))
+    if answer["rejected"]:
+        refused = [
+            (each["address"], each["state"], _client(each["hw"], each["client_id"]), str(each["reason"]), each["relationship"])
+            for each in answer["rejected"]
+        ]
+        blocks += [BLANK] if blocks else []
+        blocks.append(Line("the partner refused the update; neither server gives the address to a new client until they agree"))
+        blocks.append(Table(("ADDRESS", "STATE", "CLIENT", ">REASON", "RELATIONSHIP"), refused))
+    return blocks or [Line("no conflicts")]
+
+
+def _client(hw: str, client_id: str) -> str:
+    return octets(hw) or client_id
 
 
 def _alone(found: Forecast | None) -> list[Cell]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from failoverd.failover import message as wire
 from failoverd.failover import reasons
 from failoverd.failover.links import RETRY_S
+from failoverd.failover.maintenance import Maintenance
 from failoverd.failover.message import Message, MessageType, OptionCode, ServerState
-from failoverd.failover.timers import Timers
 from failoverd.ports import LinkClose, Now
 
 S = ServerState
 
 
-class Endpoint(Timers):
+class Endpoint(Maintenance):
     """One relationship of this server."""
 
     # --- what the links report --------------------------------------------------------------------------------------------

@@ -47,15 +47,19 @@ class PoolTransfer:
         self.unfinished = False  # the last run stopped at TRANSFERS_AT_ONCE: the next one is due at once
         self.hba = terms.hba
 
+    def share(self, state: PoolState) -> balance.Share:
+        """How a pool is split, seen from here."""
+        free, backup = state.count(BindingState.FREE), state.count(BindingState.BACKUP)
+        terms = self.terms
+        return balance.share(free, backup, terms.primary, terms.max_misbalance, terms.max_ownership)
+
     def rebalance(self, now: Now) -> tuple[int, bool]:
         """The transfer loop (8.1), in our state normal only. Returns how many addresses were handed over, and whether we are so
         short that a POOLREQ is due. Both servers give, neither takes."""
         moved, short = 0, False
         self.last_balance = int(now.wall)
         for state in self.pools:
-            free, backup = state.count(BindingState.FREE), state.count(BindingState.BACKUP)
-            terms = self.terms
-            part = balance.share(free, backup, terms.primary, terms.max_misbalance, terms.max_ownership)
+            part = self.share(state)
             short = short or part.give < part.panic
             moved += self._hand_over(state, part, now)
         self.unfinished = moved >= TRANSFERS_AT_ONCE

@@ -58,6 +58,24 @@ RESOLVING = declare(
     " renewed; new clients wait, and so do those whose address the partner claims for another.",
     limited=True,
 )
+DRAINING = declare(
+    "maintenance-draining",
+    "info",
+    "An operator takes this server out of service: it answers no client, and waits until the partner has acked everything.",
+    limited=True,
+)
+DRAIN_GIVEN_UP = declare(
+    "maintenance-given-up",
+    "warning",
+    "The server was to be taken out of service, but the partner did not take everything in time, or went away. It serves again. When both"
+    " are normal: `failoverctl maintenance start` again.",
+)
+RESTING = declare(
+    "out-of-service",
+    "info",
+    "An operator took this server out of service; the partner serves. `failoverctl maintenance end` brings it back.",
+    limited=True,
+)
 NOT_SERVING = declare("not-serving", "warning", "In this state the relationship answers no clients.", limited=True)
 AMNESIA = declare(
     "partner-lost-its-database",

@@ -5,6 +5,7 @@ safety.md 5 and 9 to 12. Decides from the record alone; knows no message and no 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 
 from failoverd.failover import reasons, states
@@ -24,6 +25,15 @@ RESTART_GRACE_S = 60  # a survivor in partner-down that was away for less goes o
 SERVES_BY_CONTACT = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, *states.CONFLICTING})
 """States in which clients are served, or renewed, because the partner was in contact last: after a boot only so far as that contact
 reaches (safety.md 11)."""
+
+
+@dataclass(slots=True, frozen=True)
+class Order:
+    """An operator's order that is carried out when the partner has everything. `until_mono`: then it is given up."""
+
+    who: str
+    why: str
+    until_mono: float
 
 
 class Standing(Links):
@@ -54,6 +64,7 @@ class Standing(Links):
         self.next_stamp = now.mono
         self.balance_at: float | None = None
         self.stopping = False
+        self.order: Order | None = None  # maintenance: nothing is promised any more, what is owed goes out
         record.mclt_s = record.mclt_s or terms.mclt_s
         if terms.primary:
             record.mclt_s = terms.mclt_s
@@ -107,8 +118,8 @@ class Standing(Links):
         may = self.doubt is None or self.doubt + self.record.mclt_s > now.wall
         frozen = self.doubt is not None and not self.clock_ok
         return Rights(
-            serve=alone or resolving or service is Service.COOPERATING,
-            resolving=resolving,
+            serve=(alone or resolving or service is Service.COOPERATING) and self.order is None,
+            resolving=resolving and self.order is None,
             why=self._why_silent(service),
             primary=self.terms.primary,
             balanced=service is Service.COOPERATING,
@@ -127,10 +138,14 @@ class Standing(Links):
         )
 
     def _why_silent(self, service: Service) -> str:
+        if self.order is not None:
+            return reasons.DRAINING
         if service in (Service.COOPERATING, Service.NOT_COOPERATING, Service.PARTNER_DOWN):
             return ""
         if service is Service.STARTUP:
             return reasons.STARTING
+        if self.record.state in (S.PAUSED, S.SHUTDOWN):
+            return reasons.RESTING
         if self.record.state in (S.RECOVER, S.RECOVER_WAIT, S.RECOVER_DONE):
             return reasons.RECOVERING
         if self.record.state in states.CONFLICTING:

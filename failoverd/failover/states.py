@@ -256,6 +256,11 @@ ON_STATE: dict[tuple[ServerState, Peer], Cell] = {(me, peer): cell for me, row i
 
 FROM_STARTUP: dict[tuple[ServerState, Peer], Cell] = {
     (S.NORMAL, S.PARTNER_DOWN): _move(S.RECOVER, "we fell, it was declared alone, we served nobody since (5.4, row normal)"),
+    (S.NORMAL, S.RECOVER_WAIT): _move(
+        S.COMMUNICATIONS_INTERRUPTED,
+        "Deviation: dhcpd enters normal, leaves half of the clients to a partner that serves nobody, and never tells it normal again",
+        "ours",
+    ),
 }
 """Where the row of the saved state differs in startup."""
 

@@ -62,7 +62,7 @@ class Transitions(Standing):
             )
             record.partner_since = int(now.wall)
             self._remember(f"partner: {record.partner_state.words} -> {peer.words}", "it says so", now, "", Origin.PARTNER)
-        if peer is S.RECOVER and record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
+        if peer is S.RECOVER and record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PAUSED, S.SHUTDOWN):
             self.house.note(reasons.AMNESIA, now, subject=self.terms.name)
             self.house.rest_all(self.terms.name, now)
         elif peer is S.RECOVER and record.state is S.PARTNER_DOWN and peer is not record.partner_state:
@@ -173,8 +173,10 @@ class Transitions(Standing):
             self._arm_auto_partner_down(now)
 
     def _arm_auto_partner_down(self, now: Now) -> None:
-        """It counts from the last contact: a link, even one that did not lead to normal, is a sign of life."""
-        if self.record.state is S.COMMUNICATIONS_INTERRUPTED and self.terms.auto_partner_down_s:
+        """It counts from the last contact: a link, even one that did not lead to normal, is a sign of life. A partner that was taken out of
+        service by an operator is not dead."""
+        announced = self.record.partner_state is S.PAUSED
+        if self.record.state is S.COMMUNICATIONS_INTERRUPTED and self.terms.auto_partner_down_s and not announced:
             self.auto_partner_down_at = now.mono + self.terms.auto_partner_down_s
 
     # --- the operator declares it ----------------------------------------------------------------------------------------

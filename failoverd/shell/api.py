@@ -22,7 +22,7 @@ from failoverd import notes
 from failoverd.ports import Kind, Reply
 from failoverd.shell import access, metrics
 from failoverd.shell.api_ddns import DdnsApi, DnsTools, no_tools
-from failoverd.shell.api_models import ActRequest, BackupRequest, PartnerDownRequest
+from failoverd.shell.api_models import DEEDS, ActRequest, BackupRequest, PartnerDownRequest
 from failoverd.shell.api_requests import (
     STATUS_OF,
     WHO,
@@ -235,6 +235,10 @@ class Api:
         found = await asyncio.to_thread(_chosen, kept, args.get("subject", ""), since)
         return answer({"events": found[:limit][::-1]})
 
+    async def conflicts(self, request: web.Request) -> web.Response:
+        """GET /v1/conflicts"""
+        return answer((await self.ask("conflicts", {})).body)
+
     # --- mutating verbs ---
 
     async def partner_down(self, request: web.Request) -> web.Response:
@@ -256,15 +260,32 @@ class Api:
         """POST /v1/relationships/{name}/pair-init"""
         return await self._act(request, "pair-init")
 
-    async def _act(self, request: web.Request, verb: str) -> web.Response:
-        """The relationship as it stands, then, unless it is a dry run, the verb."""
+    async def deed(self, request: web.Request) -> web.Response:
+        """POST /v1/relationships/{name}/VERB, one of DEEDS: the node itself says what follows, and refuses a dry run as well."""
         body = await body_of(request, ActRequest)
-        name = request.match_info["name"]
+        name, verb = request.match_info["name"], request.path.rpartition("/")[2]
+        before = await self._before(name)
+        if body.dry_run:
+            reply = await self.ask(verb, {"relationship": name, "dry_run": "1"}, request[WHO], body.reason)
+        else:
+            reply = await self.change(request, verb, {"relationship": name}, body.reason)
+        said = cast("Mapping[str, object]", reply.body)
+        return answer({"relationship": name, "before": before, "message": reply.message, **said})
+
+    async def _before(self, name: str) -> Mapping[str, object]:
+        """The relationship as it stands."""
         status = cast("Mapping[str, object]", (await self.ask("status", {})).body)
         relationships = cast("Sequence[Mapping[str, object]]", status["relationships"])
         before = next((row for row in relationships if row["name"] == name), None)
         if before is None:
             raise Refusal("unknown", f"no relationship {name!r} on this server")
+        return before
+
+    async def _act(self, request: web.Request, verb: str) -> web.Response:
+        """The relationship as it stands, then, unless it is a dry run, the verb."""
+        body = await body_of(request, ActRequest)
+        name = request.match_info["name"]
+        before = await self._before(name)
         done, message = False, ""
         if not body.dry_run:
             reply = await self.change(request, verb, {"relationship": name}, body.reason)
@@ -388,9 +409,11 @@ def application(api: Api) -> web.Application:
             web.get("/v1/ddns/where", api.ddns_where),
             web.get("/v1/explain", api.explain),
             web.get("/v1/history", api.history),
+            web.get("/v1/conflicts", api.conflicts),
             web.post(relationship + "partner-down", api.partner_down),
             web.post(relationship + "serve-force", api.serve_force),
             web.post(relationship + "pair-init", api.pair_init),
+            *(web.post(relationship + verb, api.deed) for verb in DEEDS),
             web.post("/v1/backup", api.backup),
             *api.ddns_routes,
         ]

@@ -18,6 +18,8 @@ from pydantic.json_schema import models_json_schema
 from failoverd.shell import api_ddns_models
 from failoverd.shell.api_shapes import Answer, Count, Reason, Request, Seconds, Wall
 
+DEEDS = ("maintenance-start", "maintenance-end", "recover", "pool-rebalance")
+
 
 class RelationshipStatus(Answer):
     """One relationship, seen from this server."""
@@ -276,6 +278,54 @@ class Act(Answer):
     message: str
 
 
+class Deed(Act):
+    """POST .../maintenance-start, .../maintenance-end, .../recover, .../pool-rebalance."""
+
+    consequences: Annotated[list[str], Field(description="what follows, one sentence each; with dry_run: what would")]
+
+
+class Claim(Answer):
+    """One client's claim on an address."""
+
+    hw: str
+    client_id: str
+    cltt: Annotated[Wall, Field(description="client-last-transaction-time at the server that granted it, by that server's clock")]
+    ends: Wall
+    potential: Wall
+
+
+class Contested(Answer):
+    """An address that two clients were granted. `won`: ours or theirs, as seen from this server."""
+
+    relationship: str
+    address: str
+    won: Annotated[str, Field(pattern="^(ours|theirs)$")]
+    winner: Claim
+    loser: Annotated[Claim, Field(description="hears a DHCPNAK at its next renewal")]
+    until: Annotated[Wall, Field(description="no third client gets the address before")]
+    state: Annotated[str, Field(description="of this server when it was decided")]
+    wall: Wall
+
+
+class RejectedUpdate(Answer):
+    """An address whose update the partner refused: neither server gives it out until they agree."""
+
+    relationship: str
+    address: str
+    state: str
+    hw: str
+    client_id: str
+    reason: Annotated[int, Field(ge=0, description="the partner's reject code")]
+    attempts: Count
+
+
+class Conflicts(Answer):
+    """GET /v1/conflicts. `losers`: newest first, a thousand at most."""
+
+    losers: list[Contested]
+    rejected: list[RejectedUpdate]
+
+
 class BackupDone(Answer):
     """POST /v1/backup"""
 
@@ -298,7 +348,7 @@ class Failure(Answer):
 
 
 class ActRequest(Request):
-    """Body of serve-force and pair-init."""
+    """Body of every verb of a relationship without arguments of its own."""
 
     dry_run: bool = False
     reason: Reason = ""
@@ -325,9 +375,11 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "GET /v1/ddns/where": Where,
     "GET /v1/explain": Decisions,
     "GET /v1/history": History,
+    "GET /v1/conflicts": Conflicts,
     "POST /v1/relationships/{name}/partner-down": PartnerDown,
     "POST /v1/relationships/{name}/serve-force": Act,
     "POST /v1/relationships/{name}/pair-init": Act,
+    **{f"POST /v1/relationships/{{name}}/{verb}": Deed for verb in DEEDS},
     "POST /v1/backup": BackupDone,
     **api_ddns_models.ANSWERS,
 }
@@ -335,6 +387,7 @@ REQUESTS: dict[str, type[BaseModel]] = {
     "POST /v1/relationships/{name}/partner-down": PartnerDownRequest,
     "POST /v1/relationships/{name}/serve-force": ActRequest,
     "POST /v1/relationships/{name}/pair-init": ActRequest,
+    **{f"POST /v1/relationships/{{name}}/{verb}": ActRequest for verb in DEEDS},
     "POST /v1/backup": BackupRequest,
     **api_ddns_models.REQUESTS,
 }

@@ -231,7 +231,36 @@ def past(seq: int, event: dict[str, object]) -> Past:
     return Past(seq, float(str(event["wall"])), Kind.EVENT, b"office", json.dumps(event), Origin.OPERATOR, "")
 
 
+CLAIM = {"hw": "01:52:54:00:12:34:56", "client_id": "", "cltt": WALL - 4000, "ends": WALL - 400, "potential": WALL + 900}
+CONFLICTS = {
+    "losers": [
+        {
+            "relationship": "office",
+            "address": "10.10.0.117",
+            "won": "ours",
+            "winner": {**CLAIM, "hw": "", "client_id": "ff:00:01", "cltt": WALL - 3000},
+            "loser": CLAIM,
+            "until": WALL + 7200,
+            "state": "potential-conflict",
+            "wall": WALL - 2000,
+        }
+    ],
+    "rejected": [
+        {
+            "relationship": "office",
+            "address": "10.10.0.118",
+            "state": "active",
+            "hw": "01:52:54:00:12:34:57",
+            "client_id": "",
+            "reason": 2,
+            "attempts": 0,
+        }
+    ],
+}
+DEEDS = ("maintenance-start", "maintenance-end", "recover", "pool-rebalance")
 BODIES: dict[str, Any] = {
+    **{verb: {"consequences": [f"{verb} has this consequence", "and that"]} for verb in DEEDS},
+    "conflicts": CONFLICTS,
     "backup-made": {"done": True},
     "status": STATUS,
     "lease-list": {"leases": LEASES, "more": False},
@@ -265,6 +294,9 @@ class FakeLoop:
             return self.replies[verb]
         if verb == "partner-down":
             return Reply(0, "ok", {**PREVIEW, **self.bodies.get(verb, {}), "done": "dry_run" not in args})
+        if verb in DEEDS:
+            done = "dry_run" not in args
+            return Reply(0, "ok", {**self.bodies[verb], "done": done}, f"{verb} is done" if done else "")
         return Reply(0, "ok", self.bodies[verb], f"{verb} is done" if verb in ("serve-force", "pair-init") else "")
 
     def note(self, name: str, subject: str = "", detail: str = "", address: int = 0) -> None:
@@ -274,7 +306,8 @@ class FakeLoop:
 
     def changes(self) -> list[tuple[str, dict[str, str], str, str]]:
         """The mutating verbs that were handed over."""
-        return [each for each in self.asked if each[0] in ("partner-down", "serve-force", "pair-init") and "dry_run" not in each[1]]
+        changing = ("partner-down", "serve-force", "pair-init", *DEEDS)
+        return [each for each in self.asked if each[0] in changing and "dry_run" not in each[1]]
 
 
 @dataclass

@@ -13,7 +13,7 @@ from failoverd.shell import api as api_module
 from failoverd.shell import api_ddns_models, listen
 from failoverd.shell.api_models import ANSWERS, REQUESTS, Failure, schema
 from tests.api.conftest import Start
-from tests.api.fake_daemon import DOWN, LEASES, ME, OFFICE, PREVIEW, STATUS, UP, WALL, past
+from tests.api.fake_daemon import DEEDS, DOWN, LEASES, ME, OFFICE, PREVIEW, STATUS, UP, WALL, past
 
 PARTNER_DOWN = "/v1/relationships/office/partner-down"
 SCHEMA = Path(__file__).resolve().parents[2] / "schema" / "api.json"
@@ -171,6 +171,24 @@ async def test_acts_show_the_relationship_as_it_was(start: Start, verb: str) -> 
     assert running.loop.changes() == []
     assert await running.ask("POST", path, {"reason": "new"}) == (200, {**dry, "done": True, "message": f"{verb} is done"})
     assert running.loop.changes() == [(verb, {"relationship": "office"}, ME, "new")]
+    status, answer = await running.ask("POST", f"/v1/relationships/nobody/{verb}", {})
+    assert (status, answer["error"]["code"]) == (404, "unknown")
+
+
+@pytest.mark.parametrize("verb", DEEDS)
+async def test_deeds_are_previewed_by_the_node_and_noted_when_done(start: Start, verb: str) -> None:
+    running = await start()
+    path = f"/v1/relationships/office/{verb}"
+    said = running.loop.bodies[verb]["consequences"]
+    dry = {"relationship": "office", "before": OFFICE, "done": False, "message": "", "consequences": said}
+    assert await running.ask("POST", path, {"dry_run": True}) == (200, dry)
+    assert (running.loop.changes(), running.loop.notes) == ([], [])
+    assert await running.ask("POST", path, {"reason": "4711"}) == (200, {**dry, "done": True, "message": f"{verb} is done"})
+    assert running.loop.changes() == [(verb, {"relationship": "office"}, ME, "4711")]
+    assert running.loop.notes == [("api-change", "office", f"{verb} by {ME}, reason '4711': done")]
+    running.loop.replies[verb] = Reply(0, "refused", None, "not now")
+    for body in ({"dry_run": True}, {}):
+        assert await running.ask("POST", path, body) == (409, {"error": {"code": "refused", "message": "not now"}})
     status, answer = await running.ask("POST", f"/v1/relationships/nobody/{verb}", {})
     assert (status, answer["error"]["code"]) == (404, "unknown")
 

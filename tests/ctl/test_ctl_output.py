@@ -27,6 +27,9 @@ TABLES = {
     "lease-get": ("lease", "get", "10.10.0.100"),
     "explain": ("explain", "52:54:00:12:34:56"),
     "history": ("history",),
+    "conflicts": ("conflicts",),
+    "maintenance-start-preview": ("maintenance", "start", "--dry-run"),
+    "recover-preview": ("recover", "office", "--dry-run"),
     "partner-down-preview": ("partner-down", "office", "--dry-run"),
     "partner-down-since": ("partner-down", "office", "--dry-run", "--since", "2026-11-22T04:11:08Z"),
     "serve-force-preview": ("serve", "--force", "--dry-run"),
@@ -97,6 +100,11 @@ JSON_VERBS = {
     "POST /v1/relationships/{name}/partner-down": ("partner-down", "office", "--yes"),
     "POST /v1/relationships/{name}/serve-force": ("serve", "--force", "office", "--yes"),
     "POST /v1/relationships/{name}/pair-init": ("pair", "init", "office", "--yes"),
+    "GET /v1/conflicts": ("conflicts",),
+    "POST /v1/relationships/{name}/maintenance-start": ("maintenance", "start", "--dry-run"),
+    "POST /v1/relationships/{name}/maintenance-end": ("maintenance", "end", "office", "--yes"),
+    "POST /v1/relationships/{name}/recover": ("recover", "office", "--yes"),
+    "POST /v1/relationships/{name}/pool-rebalance": ("pool", "rebalance", "office", "--yes"),
     "POST /v1/backup": ("backup",),
 }
 
