@@ -16,7 +16,7 @@ from failoverd.config_values import dotted
 from failoverd.ddns import zone as ddns
 from failoverd.ddns.propagation import WatchedZone, WatchPlan
 from failoverd.dhcp import scope as dhcp
-from failoverd.failover.terms import Terms
+from failoverd.failover.terms import Terms, Tls
 from failoverd.leases.pool import Pool as LeasePool
 
 __all__ = ["dns_plan", "pick_server", "scopes", "terms", "watch_plan"]
@@ -165,7 +165,20 @@ def _terms(config: Config, relationship: Relationship, own: Side, partner: Side)
         partner_is_dhcpd=foreign,
         partner_max_unacked=(partner.max_unacked_updates or ISC_UNACKED) if foreign else relationship.max_unacked_updates,
         pools=tuple(pool.label for pool in sorted(pools, key=lambda pool: pool.ranges())),
+        tls=_tls(relationship, own, partner),
     )
+
+
+def _tls(relationship: Relationship, own: Side, partner: Side) -> Tls | None:
+    """ "{server}" in a path is the name of this server."""
+    if relationship.tls is None or own.server is None:
+        return None
+    name = own.server
+    cert, key, ca = (
+        str(path).replace("{server}", name)
+        for path in (relationship.tls.cert_file, relationship.tls.key_file, relationship.tls.ca_file)
+    )
+    return Tls(cert, key, ca, relationship.certificate_name_of(own), relationship.certificate_name_of(partner))
 
 
 def dns_plan(config: Config) -> ddns.DnsPlan:

@@ -113,6 +113,7 @@ def _relationship(found: Findings, relationship: Relationship, at: int, names: N
         found.error((*path, "name"), text)
     _auto_partner_down(found, relationship, path)
     _risks(found, relationship, path)
+    _tls(found, relationship, path)
     if primary.kind or secondary.kind:
         _with_dhcpd(found, relationship, path)
 
@@ -165,6 +166,21 @@ def _risks(found: Findings, relationship: Relationship, path: Path) -> None:
     elif relationship.mclt < relationship.max_response_delay:
         text = "is shorter than max-response-delay: first leases end before a lost link is noticed; write a larger mclt"
         found.warn((*path, "mclt"), text)
+
+
+def _tls(found: Findings, relationship: Relationship, path: Path) -> None:
+    """safety.md 26: between two failoverd only; each end has a name of its own."""
+    for key, side in relationship.sides:
+        if side.certificate_name is not None and relationship.tls is None:
+            text = "there is no tls for it; add tls = { cert-file, key-file, ca-file } to the relationship, or remove it"
+            found.error((*path, key, "certificate-name"), text)
+    if relationship.tls is None:
+        return
+    if any(side.kind for _, side in relationship.sides):
+        found.error((*path, "tls"), "a dhcpd knows no TLS, and there is no way back to plaintext; remove it for this relationship")
+    elif len({relationship.certificate_name_of(side) for _, side in relationship.sides}) == 1:
+        text = "is also the primary's: each server could pass for the other; give each a certificate with a name of its own"
+        found.error((*path, "secondary", "certificate-name"), text)
 
 
 def _with_dhcpd(found: Findings, relationship: Relationship, path: Path) -> None:

@@ -1,9 +1,9 @@
 """What both servers of a pair must agree on, in one canonical form, and its digest.
 
 In: relationships, networks, subnets, pools, reservations, options, lease times, DNS rules and zones, the names of the servers.
-Out: what belongs to one machine (interfaces, log, api, store, the paths of key files). Durations are seconds, options are code and
-octets, split is its bitmap, tables are sorted by what names them: so neither formatting nor order nor writing out a default changes
-the digest.
+Out: what belongs to one machine (interfaces, log, api, store, the paths of key and certificate files). Durations are seconds, options
+are code and octets, split is its bitmap, tables are sorted by what names them: so neither formatting nor order nor writing out a
+default changes the digest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from failoverd.config_models import Config
 
 MACHINE = ("key_file", "key_next_file", "static_key_file", "allow_weak")  # of a zone: each server has its own files
-FORM = 1  # raised when the canonical form changes: two versions that cannot be compared must differ
+FORM = 2  # raised when the canonical form changes: two versions that cannot be compared must differ
 
 
 def digest(config: Config) -> str:
@@ -34,10 +34,12 @@ def canonical(config: Config) -> dict[str, object]:
     common["ddns"]["name_secret"] = hashlib.sha256(config.ddns.name_secret.encode()).hexdigest()  # compared, never shown
     relationships = []
     for relationship in config.relationships:
-        terms = relationship.model_dump(exclude={"split", "hba", "auto_partner_down"})
+        terms = relationship.model_dump(exclude={"split", "hba", "auto_partner_down", "tls"})
         terms["hba"] = relationship.bitmap
+        terms["tls"] = relationship.tls is not None
         for name, side in relationship.sides:
             terms[name]["auto_partner_down"] = relationship.auto_partner_down_of(side)
+            terms[name]["certificate_name"] = relationship.certificate_name_of(side) if relationship.tls else ""
         relationships.append(terms)
     subnets = []
     for subnet in config.subnets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from pydantic_core import ErrorDetails
@@ -84,8 +84,9 @@ def _walk(schema: Schema, path: Path) -> Schema:
 
 
 def _resolve(schema: Schema, node: Schema) -> Schema:
-    """Follow one $ref."""
-    ref = node.get("$ref")
+    """Follow one $ref, that of an optional table included."""
+    choices = cast(Sequence[Schema], node.get("anyOf", ()))
+    ref = node.get("$ref") or next((each["$ref"] for each in choices if "$ref" in each), None)
     if isinstance(ref, str):
         return cast(Mapping[str, Schema], schema["$defs"])[ref.rpartition("/")[2]]
     return node

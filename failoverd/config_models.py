@@ -96,6 +96,17 @@ class Side(Table):
     auto_partner_down: Duration | None = Field(
         default=None, description="auto-partner-down of this end alone, in the place of the relationship's"
     )
+    certificate_name: HostName | None = Field(
+        default=None, description="with tls: the DNS name that this end's certificate carries; left out: the name of the server"
+    )
+
+
+class Tls(Table):
+    """TLS 1.3 on the failover connection; both ends show a certificate. "{server}" in a path stands for the server's own name."""
+
+    cert_file: FilePath = Field(description="the server's own certificate, PEM, with certificate-name as DNS name")
+    key_file: FilePath = Field(description="its private key, PEM without password; not readable by everybody")
+    ca_file: FilePath = Field(description="the CA that signs both certificates, PEM; nothing else is trusted")
 
 
 class Relationship(Table):
@@ -156,6 +167,10 @@ class Relationship(Table):
         validate_default=True,
         description="declare the partner down by itself after this time without contact; 0s: never (recommended)",
     )
+    tls: Tls | None = Field(
+        default=None,
+        description="authenticate and encrypt the failover connection of two failoverd; left out: a plain one, as a dhcpd speaks it",
+    )
 
     @property
     def sides(self) -> tuple[tuple[str, Side], tuple[str, Side]]:
@@ -172,6 +187,10 @@ class Relationship(Table):
     def side_of(self, server: str) -> Side | None:
         """The end that `server` is, None when it is neither."""
         return next((side for _, side in self.sides if side.server == server), None)
+
+    def certificate_name_of(self, side: Side) -> str:
+        """The DNS name in the certificate of one end."""
+        return side.certificate_name or side.server or ""
 
     def auto_partner_down_of(self, side: Side) -> int:
         """Seconds for one end, 0 for never."""

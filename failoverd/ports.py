@@ -51,11 +51,13 @@ class InterfaceAddresses:
 
 @dataclass(slots=True)
 class LinkUp:
-    """A TCP connection with the partner of a relationship is established. `link` is unique in this process."""
+    """A connection with the partner of a relationship is established. `link` is unique in this process. `authenticated`: by TLS, both
+    certificates checked (safety.md 26)."""
 
     relationship: str
     link: int
     outgoing: bool
+    authenticated: bool = False
 
 
 @dataclass(slots=True)
@@ -76,8 +78,25 @@ class LinkDown:
 
 @dataclass(slots=True)
 class ConnectFailed:
+    """No link came of an attempt. `answered`: somebody is there, but TLS came to nothing: that does not say that the partner is down."""
+
     relationship: str
     reason: str
+    answered: bool = False
+
+
+@dataclass(slots=True)
+class LinkSecurity:
+    """What is known of a relationship's TLS. Times in UTC seconds, 0 for unknown. `until`, `partner_until`: when the two certificates
+    expire. `problem`: why our newest files cannot be used, "" when they can. `refused`: the last link that TLS refused (a note's name
+    and its detail) since one was made, "" for none; `refused_at` when."""
+
+    relationship: str
+    until: float = 0.0
+    partner_until: float = 0.0
+    problem: str = ""
+    refused: str = ""
+    refused_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -143,6 +162,7 @@ Input = (
     | LinkBytes
     | LinkDown
     | ConnectFailed
+    | LinkSecurity
     | DnsAnswer
     | ZoneHosts
     | Command

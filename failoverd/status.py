@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from failoverd import __version__, node_conflicts
 from failoverd.ddns.names import dotted
 from failoverd.failover.endpoint import Endpoint
+from failoverd.failover.links import EXPIRES_SOON_S
 from failoverd.failover.message import ServerState
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.rights import Rights
@@ -65,12 +66,43 @@ def relationship(node: Node, endpoint: Endpoint, now: Now) -> dict[str, object]:
         "doubt_until": max(doubt, 0),
         "takeover_at": takeover_at(endpoint, now),
         "countdown_until": record.recover_until if record.state is ServerState.RECOVER_WAIT else 0,
+        "tls": _tls(endpoint),
     }
 
 
 def _serving(rights: Rights) -> bool:
     """Everybody, or as many as load balancing leaves us; not only renewals."""
     return rights.serve and not rights.resolving
+
+
+def _tls(endpoint: Endpoint) -> dict[str, object] | None:
+    """The certificates of a relationship and what TLS last refused; None for a plain link."""
+    if endpoint.terms.tls is None:
+        return None
+    known = endpoint.security
+    return {
+        "until": known.until,
+        "partner_until": known.partner_until,
+        "problem": known.problem,
+        "refused": known.refused,
+        "refused_at": known.refused_at,
+    }
+
+
+def _tls_warnings(endpoint: Endpoint, now: Now) -> list[str]:
+    name, known = endpoint.terms.name, endpoint.security
+    found = []
+    for whose, until in (("this server's", known.until), ("the partner's", known.partner_until)):
+        days = (until - now.wall) / 86400
+        if until and days < 0:
+            found.append(f"{name}: {whose} certificate has expired: no new link can be made; put a new one in place")
+        elif until and days < EXPIRES_SOON_S / 86400:
+            found.append(f"{name}: {whose} certificate expires in {days:.0f} days; put a new one in place, it is read by itself")
+    if known.problem:
+        found.append(f"{name}: the new TLS files cannot be used, the old ones stay: {known.problem}")
+    if known.refused and endpoint.link is None:
+        found.append(f"{name}: TLS refuses the link: {known.refused}")
+    return found
 
 
 def _why(endpoint: Endpoint, why: str) -> str:
@@ -86,6 +118,7 @@ def warnings(node: Node, now: Now) -> list[str]:
     found: list[str] = []
     for endpoint in node.endpoints.values():
         name, record = endpoint.terms.name, endpoint.record
+        found += _tls_warnings(endpoint, now)
         if endpoint.doubt is not None:
             found.append(
                 f"{name}: booted without contact; if the partner was not in partner-down since: failoverctl serve --force {name}"

@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import TypedDict
 
 
+class Tls(TypedDict):
+    """The certificates of a relationship."""
+
+    until: float
+    partner_until: float
+    problem: str
+    refused: str
+    refused_at: float
+
+
 class Relationship(TypedDict):
     """One relationship of a status."""
 
@@ -28,6 +38,7 @@ class Relationship(TypedDict):
     doubt_until: float
     takeover_at: float
     countdown_until: float
+    tls: Tls | None
 
 
 class Rate(TypedDict):

@@ -20,6 +20,7 @@ from failoverd.ctl.answers import (
     Row,
     Secondary,
     Status,
+    Tls,
     Where,
     Zone,
 )
@@ -107,7 +108,18 @@ def _hints(row: Relationship, now: float) -> list[Line]:
         lines.append(Line(f"{name}: the partner's free addresses {usable}"))
     if row["countdown_until"]:
         lines.append(Line(f"{name}: the wait of {row['state']} ends {due(row['countdown_until'], now)}", ODD))
+    if row["tls"] is not None:
+        lines.append(_tls(name, row["tls"], now))
     return lines
+
+
+def _tls(name: str, tls: Tls, now: float) -> Line:
+    """How long the certificates hold, and what was refused last."""
+    theirs = f"the partner's {due(tls['partner_until'], now)}" if tls["partner_until"] else "the partner's was not seen yet"
+    text = f"{name}: TLS; this server's certificate expires {due(tls['until'], now)}, {theirs}"
+    if tls["refused"]:
+        return Line(f"{text}; refused {ago(tls['refused_at'], now)}: {tls['refused']}", BAD)
+    return Line(text, ODD if tls["problem"] else "")
 
 
 def _pool_table(pools: Sequence[Pool], relationships: dict[str, Relationship]) -> Table:

@@ -20,10 +20,11 @@ class Endpoint(Maintenance):
 
     # --- what the links report --------------------------------------------------------------------------------------------
 
-    def connect_failed(self, reason: str, now: Now) -> None:
-        """Nobody answered. The next attempt comes in about 2 s."""
+    def connect_failed(self, reason: str, now: Now, *, answered: bool = False) -> None:
+        """No link. The next attempt comes in about 2 s. `answered`: somebody is there, so this is no sign that the partner is down
+        (safety.md 12)."""
         self.dialing = False
-        self.tried_since_boot = True
+        self.tried_since_boot = self.tried_since_boot or not answered
         self.next_dial = now.mono + RETRY_S * (0.75 + self.rng.random() / 2)
         self.house.note(reasons.CONNECT_FAILED, now, subject=self.terms.name, detail=reason)
 

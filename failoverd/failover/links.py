@@ -17,13 +17,15 @@ from failoverd.failover.pool_transfer import House
 from failoverd.failover.record import RelationshipRecord
 from failoverd.failover.terms import Terms
 from failoverd.failover.updates import Updates
-from failoverd.ports import LinkClose, LinkSend, Now, Output
+from failoverd.ports import LinkClose, LinkSecurity, LinkSend, Now, Output
 
 RETRY_S = 2.0  # between attempts to connect; dhcpd needs 5 s, and 69 s after a long cut
 REFUSED_RETRY_S = 5.0  # after a refused handshake
 MAX_PENDING_LINKS = 4
 UNKNOWN_OFFSET_S = 60  # how far the clocks may differ while the offset is unknown (safety.md 10)
 STEP_S = 60.0  # a partner that owes us its STATE or an UPDDONE and says nothing for so long has forgotten it
+EXPIRES_SOON_S = 30 * 86400  # of a certificate
+ALARM_EVERY_S = 86400.0
 OFFSET_WINDOW_S = 600.0  # the clock offset is the least delayed sample of this long
 
 
@@ -49,6 +51,7 @@ class PartnerLink:
     received: float
     sent: float
     progress: float
+    authenticated: bool = False  # by TLS (safety.md 26)
     framer: Framer = field(default_factory=Framer)
     xid: int = 0
 
@@ -70,6 +73,8 @@ class Links:
         self.offset_from = now.mono
         self._sent_now = False
         self.apart_since = 0  # the last proven contact before this link
+        self.security = LinkSecurity(terms.name)
+        self._alarmed: dict[str, float] = {}  # mono of the last alarm about a certificate
 
     @property
     def slack_s(self) -> int:
@@ -88,10 +93,30 @@ class Links:
         """The established link is gone."""
         raise AssertionError("an Endpoint handles it")
 
-    def link_up(self, number: int, outgoing: bool, now: Now) -> None:
-        """A connection is there. The primary sends CONNECT on every one, whoever opened it (1.1)."""
+    def secured(self, security: LinkSecurity, now: Now) -> None:
+        """The shell's word on certificates and refused handshakes."""
+        self.security = security
+        self._watch_certificates(now)
+
+    def _watch_certificates(self, now: Now) -> None:
+        """An alarm once a day while one of the two expires soon."""
+        for whose, until in (("this server's", self.security.until), ("the partner's", self.security.partner_until)):
+            soon = until and until - now.wall < EXPIRES_SOON_S
+            if soon and now.mono - self._alarmed.get(whose, -ALARM_EVERY_S) >= ALARM_EVERY_S:
+                self._alarmed[whose] = now.mono
+                self.house.note(
+                    reasons.EXPIRES, now, subject=self.terms.name, detail=f"{whose}: {(until - now.wall) / 86400:.1f} days"
+                )
+
+    def link_up(self, number: int, outgoing: bool, now: Now, *, authenticated: bool = False) -> None:
+        """A connection is there. The primary sends CONNECT on every one, whoever opened it (1.1). Without TLS there is none where the
+        configuration wants it (safety.md 26)."""
         self.dialing = self.dialing and not outgoing
-        link = PartnerLink(number, outgoing, now.mono, now.mono, now.mono, now.mono)
+        link = PartnerLink(number, outgoing, now.mono, now.mono, now.mono, now.mono, authenticated)
+        if self.terms.tls is not None and not authenticated:
+            self.house.note(reasons.UNAUTHENTICATED, now, subject=self.terms.name)
+            self.close(link, "not authenticated")
+            return
         if len(self.pending) >= MAX_PENDING_LINKS:
             self.close(next(iter(self.pending.values())), "too many half-open links")
         self.pending[number] = link

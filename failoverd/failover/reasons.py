@@ -128,3 +128,15 @@ POOL_MOVED = declare(
 )
 POOL_ASKED = declare("pool-request", "info", "This server is short of free addresses and asked the partner for some (POOLREQ).")
 POOL_ANSWER = declare("pool-answer", "info", "The partner answered a POOLREQ with the number of addresses it hands over.")
+UNAUTHENTICATED = declare(
+    "partner-link-unauthenticated",
+    "error",
+    "A link without TLS was closed unread because the relationship has tls: there is no way back to plaintext.",
+    limited=True,
+)
+EXPIRES = declare(
+    "tls-certificate-expires",
+    "warning",
+    "A certificate of a failover link expires soon, or has expired. A link that is up stays up; no new one can be made afterwards, and "
+    "the servers lose contact at the next restart or cut. Put new files place: they are read without a restart.",
+)

@@ -6,9 +6,21 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True, frozen=True)
+class Tls:
+    """The TLS of a relationship, seen from this server (safety.md 26): paths of PEM files, and the DNS names that the two certificates
+    must carry."""
+
+    cert_file: str
+    key_file: str
+    ca_file: str
+    own_name: str
+    partner_name: str
+
+
+@dataclass(slots=True, frozen=True)
 class Terms:
     """One relationship, seen from this server. Times in seconds. `hba`: 32 bytes, bit set = the primary serves
-    (failover-protocol.md 9.3). `partner_is_dhcpd`: the partner is configured as an ISC dhcpd."""
+    (failover-protocol.md 9.3). `partner_is_dhcpd`: the partner is configured as an ISC dhcpd. `tls`: None for a plain link."""
 
     name: str
     primary: bool
@@ -30,3 +42,4 @@ class Terms:
     partner_is_dhcpd: bool
     partner_max_unacked: int
     pools: tuple[str, ...]
+    tls: Tls | None = None

@@ -93,6 +93,7 @@ class Timers(Transitions):
     def _stamp(self, now: Now) -> None:
         """Operation stamp and last proven contact become durable (safety.md 11, 14)."""
         self.next_stamp = now.mono + STAMP_S
+        self._watch_certificates(now)
         serving = self.rights(now).serve
         if serving:
             self.record.operated = int(now.wall)

@@ -21,6 +21,20 @@ from failoverd.shell.api_shapes import Answer, Count, Reason, Request, Seconds, 
 DEEDS = ("maintenance-start", "maintenance-end", "recover", "pool-rebalance")
 
 
+class TlsStatus(Answer):
+    """The certificates of a relationship with tls."""
+
+    until: Annotated[Wall, Field(description="when this server's certificate expires")]
+    partner_until: Annotated[
+        Wall, Field(description="when the partner's does, as it was last shown; 0: never seen since the start")
+    ]
+    problem: Annotated[str, Field(description="why the newest files cannot be used; empty when they are")]
+    refused: Annotated[
+        str, Field(description="the last link that TLS refused since one was made: name of the note, and the detail")
+    ]
+    refused_at: Wall
+
+
 class RelationshipStatus(Answer):
     """One relationship, seen from this server."""
 
@@ -46,6 +60,7 @@ class RelationshipStatus(Answer):
         Wall, Field(description="partner-down: when the partner's free addresses are this server's; 0 elsewhere")
     ]
     countdown_until: Annotated[Wall, Field(description="when the present wait ends by itself; 0 for no wait")]
+    tls: Annotated[TlsStatus | None, Field(description="null for a plain link")]
 
 
 Lasts = Annotated[float | None, Field(ge=0, description="seconds until a new client is refused; null: never at this rate")]

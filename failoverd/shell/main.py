@@ -9,11 +9,12 @@ from collections.abc import Callable
 import click
 
 from failoverd import __version__, compile
-from failoverd.config import SERVER_FILE, Config, ConfigError, load, pick_server
+from failoverd.config import SERVER_FILE, Config, ConfigError, Problem, load, pick_server
 from failoverd.shell.checking import key_problems
 from failoverd.shell.ending import EXIT_CONFIG
 from failoverd.shell.logs import Format
 from failoverd.shell.options import Options
+from failoverd.shell.tls import check_files, identities
 
 EXIT_CODES = (
     "Exit codes: 0 stopped cleanly, 1 errors in the configuration, 2 usage, 69 a socket cannot be opened, 70 a mistake of this program, "
@@ -33,14 +34,13 @@ DEFAULT_CONFIG = "/etc/failoverd/failoverd.toml"
 @click.option("--log-format", type=click.Choice(["json", "console"]), help="In the place of [log] format.")
 @click.version_option(__version__, prog_name="failoverd")
 def main(path: str, server: str | None, check: bool, force_clock: bool, new_pair: bool, log_format: Format | None) -> None:
-    """A redundant DHCPv4 server that feeds DNS. Runs in the foreground; SIGTERM stops it, SIGHUP reads the DNS keys again."""
+    """A redundant DHCPv4 server that feeds DNS. Runs in the foreground; SIGTERM stops it, SIGHUP reads keys and certificates again."""
     try:
         config = load(path)
         for warning in config.warnings:
             click.echo(f"warning: {warning}", err=True)
         if check:
-            _compile_all(config, server)
-            errors, warnings = key_problems(config, path)
+            errors, warnings = _compile_all(config, path, server)
             for warning in warnings:
                 click.echo(f"warning: {warning}", err=True)
             if errors:
@@ -49,7 +49,9 @@ def main(path: str, server: str | None, check: bool, force_clock: bool, new_pair
             return
         name = pick_server(config, server)
         local = config.local(name)
-        options = Options(config, name, local, compile.terms(config, name), force_clock, new_pair, log_format or local.log.format)
+        terms = compile.terms(config, name)
+        files = identities(config, path, terms)
+        options = Options(config, name, local, terms, files, force_clock, new_pair, log_format or local.log.format)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
@@ -57,13 +59,17 @@ def main(path: str, server: str | None, check: bool, force_clock: bool, new_pair
     sys.exit(_run(options))
 
 
-def _compile_all(config: Config, server: str | None) -> None:
-    """What a start would make of the configuration, for one server or for all of them."""
+def _compile_all(config: Config, path: str, server: str | None) -> tuple[list[Problem], list[Problem]]:
+    """What a start would make of the configuration, for one server or for all of them; errors and warnings about the files of keys."""
     names = [pick_server(config, server)] if server is not None else sorted(config.servers)
+    errors, warnings = key_problems(config, path)
     for name in names:
-        compile.terms(config, name)
+        wrong, missing = check_files(config, path, compile.terms(config, name))
+        errors += wrong
+        warnings += missing
         compile.scopes(config, name)
     compile.dns_plan(config)
+    return list(dict.fromkeys(errors)), list(dict.fromkeys(warnings))
 
 
 def _run(options: Options) -> int:

@@ -133,6 +133,19 @@ class StatusCollector(Collector):
             [((str(row["name"]),), _number(row, "skew_s")) for row in rows if row["skew_s"] is not None],
         )
 
+        certificates = [
+            ((str(row["name"]), whose), _number(cast("Record", row["tls"]), key))
+            for row in rows
+            if row["tls"]
+            for whose, key in (("own", "until"), ("partner", "partner_until"))
+        ]
+        yield _gauge(
+            "tls_certificate_expiry_timestamp_seconds",
+            "When a certificate of the failover link expires; absent while unknown and for a plain link.",
+            ("relationship", "whose"),
+            [row for row in certificates if row[1]],
+        )
+
     def _pools(self) -> Iterator[Metric]:
         labels = ("pool", "network", "relationship")
         pools = [((str(p["name"]), str(p["network"]), str(p["relationship"] or "")), p) for p in _records(self._status, "pools")]

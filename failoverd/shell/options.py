@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from failoverd.config_models import Config, Local
 from failoverd.failover.terms import Terms
 from failoverd.shell.logs import Format
+from failoverd.shell.tls import Identity
 
 
 @dataclass(slots=True, frozen=True)
@@ -18,6 +19,7 @@ class Options:
     server: str
     local: Local
     terms: Mapping[str, Terms]
+    identities: Mapping[str, Identity]
     force_clock: bool
     new_pair: bool
     log_format: Format

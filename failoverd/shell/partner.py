@@ -2,7 +2,8 @@
 
 A Protocol and not streams: four times the messages a second (measured). Bytes of the partner are never dropped while the link is
 up: when the loop is behind, reading stops and TCP pushes back. Connections from any address but the configured partner's are closed
-before a byte is parsed (safety.md 26).
+before a byte is parsed (safety.md 26). With tls a link counts from the end of its handshake on: what comes before is no sign of life,
+and whatever goes wrong ends the connection.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from ipaddress import IPv4Address
-from typing import cast
 
 from failoverd.failover.terms import Terms
 from failoverd.notes import declare
-from failoverd.ports import ConnectFailed, Input, LinkBytes, LinkDown, LinkUp
+from failoverd.ports import ConnectFailed, Input, LinkDown, LinkUp
+from failoverd.shell.partner_link import CLOSE_S, Link
+from failoverd.shell.partner_tls import Door
+from failoverd.shell.tls import Identity
 
 CONNECT_S = 2.0
 REBIND_S = 5.0
-CLOSE_S = 2.0  # a link that was asked to close has this long to flush
 MAX_LINKS = 4  # of one relationship at a time, those that have not spoken yet included
 MAX_ACCEPTS = 64  # connections taken from one listener in one turn
 HIGH_WATER = 1 << 20  # octets waiting for the partner: told
@@ -50,12 +52,6 @@ BIND = declare(
     "The failover port cannot be listened on; tried again every 5 s. Usually the address is not on this machine, or not yet.",
 )
 LISTENING = declare("partner-listening", "info", "The failover port is listened on.")
-SLOW = declare(
-    "partner-slow",
-    "warning",
-    "The partner does not read what is sent to it: more than 1 MiB is waiting. It is slow, or the network is.",
-    limited=True,
-)
 LATE_SEND = declare(
     "link-gone",
     "debug",
@@ -63,43 +59,21 @@ LATE_SEND = declare(
 )
 
 
-class Link(asyncio.Protocol):
-    """One connection with a partner."""
-
-    def __init__(self, partners: Partners, relationship: str, outgoing: bool) -> None:
-        self._partners = partners
-        self.relationship, self.outgoing = relationship, outgoing
-        self.number = 0
-        self.out: list[bytes] = []
-        self.transport: asyncio.Transport | None = None
-        self.closing = ""  # why we close it
-        self.dropped = False  # the loop has told the node already
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: established."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by birth
-        self._partners.made(self)
-
-    def data_received(self, data: bytes) -> None:
-        """asyncio: bytes."""
-        if not self.closing and not self.dropped:
-            self._partners.deliver(LinkBytes(self.relationship, self.number, data))
-
-    def pause_writing(self) -> None:
-        """asyncio: HIGH_WATER octets are waiting."""
-        self._partners.note(SLOW, self.relationship, "")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: the end, for whatever reason."""
-        self._partners.lost(self, self.closing or (str(exc) if exc is not None else "closed by the partner"))
-
-
 class Partners:
-    """All links of all relationships. `deliver` queues an input; `note(name, subject, detail)`."""
+    """All links of all relationships. `deliver` queues an input; `note(name, subject, detail)`. `identities`: the files of those that
+    have tls."""
 
-    def __init__(self, terms: Sequence[Terms], deliver: Callable[[Input], None], note: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self,
+        terms: Sequence[Terms],
+        deliver: Callable[[Input], None],
+        note: Callable[[str, str, str], None],
+        identities: Mapping[str, Identity] | None = None,
+        wall: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.deliver, self.note = deliver, note
         self._terms = {term.name: term for term in terms}
+        self.door = Door({name: term.tls for name, term in self._terms.items()}, identities or {}, deliver, note, wall)
         self._links: dict[int, Link] = {}
         self._numbers = 0
         self._dirty: dict[int, Link] = {}
@@ -120,13 +94,14 @@ class Partners:
             where = (str(IPv4Address(term.local_address)), term.local_port)
             if where not in self._listeners and where not in self._retry:
                 self._listen(where)
+        self.door.open()
 
     def connect(self, relationship: str) -> None:
         """Open a connection; answered by LinkUp or ConnectFailed."""
         if relationship in self._refusing:
             self._held.add(relationship)  # no ConnectFailed: that would say that the partner was tried (safety.md 12)
             return
-        link = Link(self, relationship, outgoing=True)
+        link = self._link(relationship, outgoing=True)
         self._spawn(self._connect(self._terms[relationship], link), link)
 
     def send(self, link: int, data: bytes) -> None:
@@ -145,9 +120,9 @@ class Partners:
         dirty, self._dirty = self._dirty, {}
         for link in dirty.values():
             transport = link.transport
-            if link.dropped or transport is None or transport.is_closing():
+            if link.dropped or transport is None or transport.is_closing() or not link.out:
                 continue
-            transport.write(b"".join(link.out))
+            link.write(b"".join(link.out))
             link.out.clear()
             if transport.get_write_buffer_size() > MAX_UNSENT:
                 link.closing = f"the partner does not read: more than {MAX_UNSENT >> 20} MiB were waiting"
@@ -163,10 +138,7 @@ class Partners:
         if known.transport.is_closing():
             return
         known.closing = reason or "closed by us"
-        known.transport.resume_reading()
-        if known.transport.can_write_eof():
-            known.transport.write_eof()
-        self._loop.call_later(CLOSE_S, known.transport.abort)
+        known.end()
 
     def drop(self, relationship: str, reason: str) -> list[int]:
         """Abort every link of a relationship, those being made and those waiting to be accepted included (safety.md 5). The numbers
@@ -179,9 +151,10 @@ class Partners:
         for task, link in list(self._tasks.items()):
             if link.relationship == relationship:
                 task.cancel()
-                self._abandon(link)
-                if link.outgoing and not link.number:
-                    self.deliver(ConnectFailed(relationship, reason))
+                self._give_up(link, reason)
+        for link in list(self.door.greeting):
+            if link.relationship == relationship:
+                self._give_up(link, reason)
         if relationship in self._held:
             self._held.discard(relationship)
             self.deliver(ConnectFailed(relationship, reason))
@@ -226,6 +199,8 @@ class Partners:
             timer.cancel()
         for task in list(self._tasks):
             task.cancel()
+        for link in list(self.door.greeting):
+            self._abandon(link)
         for number in list(self._links):
             self.close_link(number, "failoverd stops")
         for _ in range(int(CLOSE_S * 50) + 5):
@@ -248,17 +223,31 @@ class Partners:
         self._links[link.number] = link
         if self._paused:
             transport.pause_reading()
-        self.deliver(LinkUp(link.relationship, link.number, link.outgoing))
+        self.deliver(LinkUp(link.relationship, link.number, link.outgoing, link.session is not None))
 
     def lost(self, link: Link, reason: str) -> None:
         """A connection has ended."""
+        if self.door.ended(link) and link.outgoing:
+            self.deliver(ConnectFailed(link.relationship, reason, answered=True))
         if self._links.pop(link.number, None) is not None and not link.dropped:
             self.deliver(LinkDown(link.relationship, link.number, reason))
 
     # --- making connections ---
 
+    def _link(self, relationship: str, *, outgoing: bool) -> Link:
+        return Link(self, relationship, outgoing, self.door.session(relationship, outgoing=outgoing))
+
+    def _give_up(self, link: Link, reason: str) -> None:
+        """A link that is being made is not to be."""
+        if link.dropped:
+            return
+        self._abandon(link)
+        if link.outgoing and not link.number:
+            self.deliver(ConnectFailed(link.relationship, reason))
+
     def _abandon(self, link: Link) -> None:
         link.dropped = True
+        self.door.forget(link)
         self._links.pop(link.number, None)
         if link.transport is not None:
             link.transport.abort()
@@ -351,14 +340,16 @@ class Partners:
             self.note(STRANGER, f"{where[0]}:{where[1]}", f"from {host}")
             tcp.close()
             return
-        links = [link for link in (*self._links.values(), *self._tasks.values()) if link.relationship == term.name]
+        links = [
+            link for link in (*self._links.values(), *self._tasks.values(), *self.door.greeting) if link.relationship == term.name
+        ]
         if term.name in self._refusing or len(set(links)) >= MAX_LINKS:
             self.note(REFUSED if term.name in self._refusing else CROWDED, term.name, f"from {host}")
             tcp.close()
             return
         tcp.setblocking(False)
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        link = Link(self, term.name, outgoing=False)
+        link = self._link(term.name, outgoing=False)
         self._spawn(self._adopt(tcp, link), link)
 
 

@@ -151,7 +151,7 @@ class Daemon:
         self.book = book
         self.interfaces = Interfaces(lambda table: self.clients.changed(table))
         self.clients = Clients(options.local.interfaces, lambda datagrams: self.loop.hear(datagrams), deliver, note)
-        self.partners = Partners(list(options.terms.values()), deliver, note)
+        self.partners = Partners(list(options.terms.values()), deliver, note, options.identities, lambda: clock.read().wall)
         self.masters = DnsClient(compile.dns_plan(options.config).zones)
         self.tools = DnsTools(compile.dns_plan(options.config), self.masters)
         self.hosts = ZoneHosts(compile.dns_plan(options.config).zones, self.masters, deliver)
@@ -208,8 +208,9 @@ class Daemon:
             self.loop.note(KEY, detail=problem)
 
     def reload(self) -> None:
-        """SIGHUP: read the keys again."""
+        """SIGHUP: read the keys and the certificates again."""
         self.masters.reload()
+        self.partners.door.look()
         self.book.say("info", "keys-read-again")
         self.check_keys()
 
@@ -239,13 +240,14 @@ class Daemon:
         end_now(code, text)
 
     def _alive(self) -> None:
-        """Every tick: the watchdog; every LOOK_S: the status line, and the state of the wall clock."""
+        """Every tick: the watchdog; every LOOK_S: the status line, the certificates, the state of the wall clock."""
         mono = clock.read().mono
         if self._watchdog_s and mono - self._watched_mono >= self._watchdog_s / 2:
             self._watched_mono = mono
             notify("WATCHDOG=1")
         if mono - self._looked_mono >= LOOK_S:
             self._looked_mono = mono
+            self.partners.door.look()
             states = "; ".join(f"{name}: {endpoint.state.words}" for name, endpoint in sorted(self.node.endpoints.items()))
             notify(f"STATUS=serving as {self.options.server}" + (f"; {states}" if states else ""))
             synchronised, told = _clock_state()

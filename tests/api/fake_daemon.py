@@ -45,6 +45,7 @@ OFFICE = {
     "doubt_until": 0,
     "takeover_at": 0,
     "countdown_until": 0,
+    "tls": None,
 }
 LAB = {
     **OFFICE,
@@ -64,6 +65,13 @@ LAB = {
     "why": "waiting until the partner's view of every lease is past",
     "doubt_until": WALL + 300,
     "countdown_until": WALL + 2520,
+    "tls": {
+        "until": WALL + 90000,
+        "partner_until": 0,
+        "problem": "",
+        "refused": "partner-tls-wrong-name: expected dhcp9, it is for printer",
+        "refused_at": WALL - 42,
+    },
 }
 NUMBERS = {
     "total": 1020,

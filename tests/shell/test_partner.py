@@ -13,6 +13,7 @@ import pytest
 from failoverd.failover.terms import Terms
 from failoverd.ports import ConnectFailed, Input, LinkBytes, LinkDown, LinkUp
 from failoverd.shell import partner as partner_module
+from failoverd.shell import partner_link
 from failoverd.shell.partner import Partners
 
 ME, PARTNER, STRANGER = "127.21.0.1", "127.21.0.2", "127.21.0.3"
@@ -171,7 +172,7 @@ async def test_close_link_flushes_our_last_words_although_the_partner_goes_on_ta
 
 
 async def test_close_link_has_a_time_limit(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partner_module, "CLOSE_S", 0.1)
+    monkeypatch.setattr(partner_link, "CLOSE_S", 0.1)
     _, writer = await dial(side)
     await side.until(LinkUp)
     side.partners.close_link(1, "bye")
@@ -258,7 +259,7 @@ async def test_a_partner_that_does_not_read_is_noted_and_at_last_dropped(side: S
     (down,) = await side.until(LinkDown)
     assert isinstance(down, LinkDown)
     assert "does not read" in down.reason
-    assert partner_module.SLOW in side.notes
+    assert partner_link.SLOW in side.notes
     writer.close()
 
 
