@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-
-class Tls(TypedDict):
-    """The certificates of a relationship."""
-
-    until: float
-    partner_until: float
-    problem: str
-    refused: str
-    refused_at: float
+from failoverd.ctl.answers_link import Tls
 
 
 class Relationship(TypedDict):

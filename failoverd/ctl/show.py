@@ -20,10 +20,10 @@ from failoverd.ctl.answers import (
     Row,
     Secondary,
     Status,
-    Tls,
     Where,
     Zone,
 )
+from failoverd.ctl.answers_link import Tls
 from failoverd.ctl.table import BLANK, Block, Cell, Line, Table
 from failoverd.ctl.words import ago, due, duration, moment, octets
 
