@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,15 +34,15 @@ def statement(body: str, pattern: str) -> str:
     return found.group(1) if found else ""
 
 
-def config(pair: Pair, role: Role, scopes: list[Scope], extra: str = "") -> str:
-    """dhcpd.conf of one server of the pair."""
+def config(pair: Pair, role: Role, scopes: list[Scope], extra: str = "", peer_extra: str = "") -> str:
+    """dhcpd.conf of one server of the pair. `extra`: global statements; `peer_extra`: statements of the failover peer."""
     mine, other = (pair.primary, pair.secondary) if role is Role.PRIMARY else (pair.secondary, pair.primary)
     only_primary = f"  mclt {pair.mclt_s};\n  split {pair.split};\n" if role is Role.PRIMARY else ""
     text = (
         f'failover peer "{pair.name}" {{\n  {role};\n'
         f"  address {mine}; port {pair.port};\n  peer address {other}; peer port {pair.port};\n"
         f"  max-response-delay {pair.max_response_delay_s};\n  max-unacked-updates {pair.max_unacked};\n"
-        f"  load balance max seconds 3;\n{only_primary}}}\n"
+        f"  load balance max seconds 3;\n{only_primary}{peer_extra}}}\n"
         f"default-lease-time {pair.lease_s};\nmax-lease-time {pair.lease_s};\nmin-lease-time {min(pair.lease_s, 30)};\n"
         f"ping-check false;\nddns-update-style none;\nauthoritative;\ndhcp-cache-threshold 0;\nlog-facility local7;\n{extra}\n"
     )
@@ -82,11 +83,13 @@ class Dhcpd:
         """dhcpd.leases of this server."""
         return self.host.folder / "dhcpd.leases"
 
-    def start(self) -> None:
-        """Start it and wait until it listens."""
+    def start(self, *wrapper: str, log: str = "dhcpd", env: Mapping[str, str] | None = None) -> None:
+        """Start it and wait until it listens. `wrapper`: a program that runs it, faketime for example; `log`: another name for each
+        start keeps the runs apart."""
         folder = self.host.folder
         files = ["-cf", str(self.conf), "-lf", str(self.lease_file), "-pf", f"{folder}/dhcpd.pid", "--no-pid"]
-        self.process = self.host.start("dhcpd", self.host.lab.program("dhcpd"), "-4", "-d", "-f", *files, *self.interfaces)
+        args = [*wrapper, self.host.lab.program("dhcpd"), "-4", "-d", "-f", *files, *self.interfaces]
+        self.process = self.host.start(log, *args, env=env)
         ready(self.process, "dhcpd listens", "Server starting service.")
 
     def start_quiet(self) -> None:
@@ -113,7 +116,7 @@ class Dhcpd:
                 statement(body, r"binding state (\S+)"),
                 statement(body, r"hardware ethernet (\S+)"),
                 statement(body, r'uid "(.*)"'),
-                statement(body, r"ends \d (.*)"),
+                statement(body, r"ends (?:\d )?(.*)"),
                 statement(body, r"tstp \d (.*)"),
                 statement(body, r'client-hostname "(.*)"'),
             )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from failoverd.ctl.client import Client, Failure
 from tests.lab.bind import Key, Zones
 from tests.lab.lab import Host, Process
 from tests.lab.terms import Pair, Role, Scope
@@ -33,8 +34,11 @@ def config(
     ours: Sequence[str] = ("dhcp1", "dhcp2"),
     interfaces: Sequence[str] = ("eth0", "eth1"),
     template: str = "dhcp-{ip}",
+    relationship_extra: str = "",
+    extra: str = "",
 ) -> str:
-    """failoverd.toml, the same for both servers. A server that is not in `ours` is a dhcpd."""
+    """failoverd.toml, the same for both servers. A server that is not in `ours` is a dhcpd. `relationship_extra`: more keys of the
+    relationship; `extra`: more keys of the first subnet, in front of its pool."""
     text = 'site = "lab"\n[log]\nformat = "console"\nlevel = "info"\n[api]\noperators = ["root"]\n'
     for name in ours:
         own = folder / name
@@ -46,13 +50,15 @@ def config(
     if "dhcp1" in ours:  # a dhcpd primary sends its own
         text += f'mclt = "{pair.mclt_s}s"\nsplit = {pair.split}\n'
     text += f'max-response-delay = "{max(pair.max_response_delay_s, 15)}s"\nmax-unacked-updates = {pair.max_unacked}\n'
+    text += relationship_extra
     for name, role in SERVERS.items():
         who = f'server = "{name}"' if name in ours else f'kind = "isc-dhcpd", max-unacked-updates = {pair.max_unacked}'
         text += f'{role} = {{ {who}, address = "{pair.mine(role)}", port = {pair.port} }}\n'
     least = min(pair.lease_s, pair.mclt_s, 30)
     text += f'[dhcp]\nlease-time = "{pair.lease_s}s"\nmin-lease-time = "{least}s"\nmax-lease-time = "{pair.lease_s}s"\n'
     for scope in scopes:
-        text += subnet(scope, pair, template if zones else "")
+        text += subnet(scope, pair, template if zones else "", extra)
+        extra = ""
     if zones and key:
         text += '[ddns]\nttl-min = "5s"\nttl-max = "1h"\n'
         for zone in zones.all:
@@ -60,7 +66,7 @@ def config(
     return text
 
 
-def subnet(scope: Scope, pair: Pair, template: str) -> str:
+def subnet(scope: Scope, pair: Pair, template: str, extra: str = "") -> str:
     """One [[subnet]] with its pool."""
     options = [f'routers = ["{scope.router}"]'] if scope.router else []
     options += [f"domain-name-servers = {quoted(scope.resolvers)}"] if scope.resolvers else []
@@ -68,6 +74,7 @@ def subnet(scope: Scope, pair: Pair, template: str) -> str:
     text = f'[[subnet]]\nsubnet = "{scope.subnet}"\noptions = {{ {", ".join(options)} }}\n'
     if template:
         text += f'ddns = {{ domain = "{scope.domain}", name-template = "{template}" }}\n'
+    text += extra
     if scope.first:
         text += f'[[subnet.pool]]\nrange = ["{scope.first}-{scope.last}"]\nrelationship = "{pair.name}"\n'
     return text
@@ -105,16 +112,25 @@ class Failoverd:
         """The lease database."""
         return self.host.folder / "leases.db"
 
-    def start(self, *wrapper: str, new_pair: bool = False, timeout_s: float = 20.0) -> None:
-        """Start it and wait until it answers failoverctl. `wrapper`: a program that runs it, strace for example."""
+    def start(
+        self,
+        *wrapper: str,
+        new_pair: bool = False,
+        timeout_s: float = 20.0,
+        log: str = "failoverd",
+        env: Mapping[str, str] | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
+        """Start it and wait until it answers failoverctl. `wrapper`: a program that runs it, strace for example; `log`: another name
+        for each start keeps the runs apart; `flags`: more of its options."""
         args = [*wrapper, self.program("failoverd"), "--config", str(self.conf), "--server", self.host.name]
-        args += ["--new-pair"] if new_pair else []
-        process = self.process = self.host.start("failoverd", *args)
+        args += [*(["--new-pair"] if new_pair else []), *flags]
+        process = self.process = self.host.start(log, *args, env=env)
 
         def answers() -> bool:
             if not process.alive():
                 raise ProcessEndedError(f"failoverd on {self.host.name} ended: {process.text()[-2000:]}")
-            return bool(self.status())
+            return bool(self.api("status"))
 
         until(f"failoverd on {self.host.name} answers failoverctl", answers, timeout_s)
 
@@ -143,6 +159,13 @@ class Failoverd:
             return json.loads(text)
         except ValueError:
             raise LabError(f"failoverctl {' '.join(words)} prints no JSON: {text[:300]}") from None
+
+    def api(self, *where: str, **query: str) -> Any:
+        """What the API answers to GET /v1/WHERE: as failoverctl asks, without starting one."""
+        try:
+            return Client(str(self.socket)).get(*where, **query)
+        except Failure as failure:
+            raise LabError(f"{self.host.name}: {failure.message}") from None
 
     def status(self) -> dict[str, Any]:
         """failoverctl status."""

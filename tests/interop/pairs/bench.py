@@ -1,0 +1,280 @@
+"""The stage of a case: two servers, a cable for their clients and one for themselves, many clients, and the judgement at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+
+from tests.interop.pairs.case import Job, Result
+from tests.interop.pairs.people import PATIENCE_S, People
+from tests.interop.pairs.server import Ours, Product, Server, Theirs
+from tests.interop.pairs.wire import Capture, Reading
+from tests.lab import isc, ours
+from tests.lab.isc import Dhcpd
+from tests.lab.lab import Lab
+from tests.lab.ours import Failoverd
+from tests.lab.terms import Pair, Role, Scope
+from tests.lab.wait import LabError, until
+
+NAME = "office"
+FIRST, SECOND, RELAY = "10.16.255.1", "10.16.255.2", "10.16.255.3"
+FIRST_LINK, SECOND_LINK = "10.77.0.1", "10.77.0.2"
+POOL_FIRST = IPv4Address("10.16.0.1")
+PORT = 647
+CLIENT_NET, LINK_NET = "br0", "fo"
+AGREE_S = 30.0  # dhcpd acknowledges up to 2 s late, frees an expired lease up to 6 s after its end
+END_SLACK_S = 2  # a server counts in whole seconds, a client from its own REQUEST
+LESS_CRITICAL = 16
+
+
+class Failure(Exception):
+    """The case showed something that must not be."""
+
+
+class Bench:
+    """Build with `Bench(lab, job)`; `close` ends it."""
+
+    def __init__(self, lab: Lab, job: Job) -> None:
+        self.lab, self.job, self.settings = lab, job, job.case.settings
+        self.result = Result(job.key)
+        settings = self.settings
+        for net in (CLIENT_NET, LINK_NET):
+            lab.net(net)
+        hosts = [lab.host(name) for name in ("dhcp1", "dhcp2", "people")]
+        for host, address in zip(hosts, (FIRST, SECOND, RELAY), strict=True):
+            lab.link(host, CLIENT_NET, f"{address}/16")
+        for host, address in zip(hosts, (FIRST_LINK, SECOND_LINK), strict=False):
+            lab.link(host, LINK_NET, f"{address}/24")
+        self.pair = Pair(
+            FIRST_LINK,
+            SECOND_LINK,
+            NAME,
+            PORT,
+            settings.mclt_s,
+            settings.lease_s,
+            max_response_delay_s=settings.dhcpd_delay_s,
+        )
+        self.scope = Scope(IPv4Network("10.16.0.0/16"), RELAY, str(POOL_FIRST), str(POOL_FIRST + settings.pool - 1))
+        self.primary = self._server(Role.PRIMARY)
+        self.secondary = self._server(Role.SECONDARY)
+        self.servers = (self.primary, self.secondary)
+        self.capture = Capture(lab, hosts[0], "eth1", PORT)
+        self.people = People(hosts[2], RELAY, (FIRST, SECOND))
+        self.normals: list[float] = []
+        self.outside: set[str] = set()  # addresses that no relationship shares
+        self.astray: set[str] = set()  # addresses on which clients and databases did not come to agree
+
+    def conf(self, role: Role, name: str = NAME) -> str:
+        """The configuration of one side, dhcpd.conf or failoverd.toml. `name`: of the relationship."""
+        settings = self.settings
+        pair = Pair(
+            FIRST_LINK, SECOND_LINK, name, PORT, settings.mclt_s, settings.lease_s, max_response_delay_s=settings.dhcpd_delay_s
+        )
+        if self.job.cast.product(role) is Product.DHCPD:
+            peer = f"  min-balance {settings.min_balance_s};\n  max-balance {settings.max_balance_s};\n"
+            return isc.config(pair, role, [self.scope], f"omapi-port 7911;\n{settings.dhcpd_extra}", peer)
+        mine = [host for host, product in zip(("dhcp1", "dhcp2"), self.job.cast.products, strict=True) if product is Product.OURS]
+        balance = f'min-balance = "{settings.min_balance_s}s"\nmax-balance = "{settings.max_balance_s}s"\n'
+        return ours.config(
+            self.lab.folder,
+            pair,
+            [self.scope],
+            ours=mine,
+            interfaces=["eth0"],
+            relationship_extra=balance,
+            extra=settings.ours_extra,
+        )
+
+    def _server(self, role: Role) -> Server:
+        first = role is Role.PRIMARY
+        host = self.lab.hosts["dhcp1" if first else "dhcp2"]
+        address, link = (FIRST, FIRST_LINK) if first else (SECOND, SECOND_LINK)
+        if self.job.cast.product(role) is Product.DHCPD:
+            return Theirs(Dhcpd.make(host, self.conf(role)), role, address, link, NAME)
+        return Ours(Failoverd.make(host, self.conf(role), NAME), role, address, link)
+
+    def close(self) -> None:
+        """No more clients."""
+        self.people.close()
+
+    # --- the two of them ---
+
+    def side(self, role: Role) -> Server:
+        """The server of a role."""
+        return self.primary if role is Role.PRIMARY else self.secondary
+
+    def other(self, server: Server) -> Server:
+        """Its partner."""
+        return self.secondary if server is self.primary else self.primary
+
+    def start(self) -> None:
+        """Both, and normal."""
+        for server in self.servers:
+            server.start()
+        self.normal(30)
+
+    def states(self) -> tuple[str, str]:
+        """Of primary and secondary."""
+        return self.primary.state(), self.secondary.state()
+
+    def both(self, state: str) -> Callable[[], bool]:
+        """A check: both are in this state."""
+
+        def check() -> bool:
+            found = self.states()
+            if set(found) != {state}:
+                raise LabError(f"primary {found[0]}, secondary {found[1]}")
+            return True
+
+        return check
+
+    def normal(self, within_s: float, since: float | None = None) -> float:
+        """Wait until both are normal; the seconds it took, from now or from `since` (monotonic)."""
+        began = time.monotonic() if since is None else since
+        until("both are normal", self._normal_and_linked, within_s, 0.1)
+        took = time.monotonic() - began
+        self.normals.append(took)
+        return took
+
+    def _normal_and_linked(self) -> bool:
+        apart = [server.name for server in self.servers if isinstance(server, Ours) and not server.linked()]
+        if apart:
+            raise LabError(f"not linked: {apart}; {self.states()}")
+        return self.both("normal")()
+
+    def normal_now(self) -> bool:
+        """Whether both are normal and in contact."""
+        try:
+            return self._normal_and_linked()
+        except LabError:
+            return False
+
+    def moves(self) -> int:
+        """How often a server has left normal so far, by the logs of both."""
+        words = ("I move from normal", "'normal -> ")
+        return sum(server.text().count(word) for server in self.servers for word in words)
+
+    def halves(self) -> dict[Role, set[str]]:
+        """Which free addresses belong to whom: BACKUP is the secondary's, all else that is free the primary's."""
+        known = [server.leases() for server in self.servers]
+        backup = {address for rows in known for address, row in rows.items() if row[0] == "backup"}
+        taken = {address for rows in known for address, row in rows.items() if row[0] not in ("free", "backup")}
+        everything = {str(POOL_FIRST + number) for number in range(self.settings.pool)}
+        return {Role.PRIMARY: everything - backup - taken, Role.SECONDARY: backup - taken}
+
+    def becomes(self, server: Server, *states: str, within_s: float = 30.0) -> str:
+        """Wait until a server is in one of the states; which."""
+
+        def check() -> str:
+            found = server.state()
+            if found not in states:
+                raise LabError(f"{server.name} is {found}")
+            return found
+
+        return until(f"{server.name} is {' or '.join(states)}", check, within_s, 0.1)
+
+    def cut(self) -> float:
+        """Cut the cable between the servers; clients still reach both. The moment, monotonic."""
+        self.lab.hosts["dhcp2"].cut("eth1")
+        return time.monotonic()
+
+    def heal(self) -> float:
+        """Mend it. The moment, monotonic."""
+        self.lab.hosts["dhcp2"].heal("eth1", LINK_NET)
+        return time.monotonic()
+
+    def apart(self) -> None:
+        """Cut, and wait until both have noticed."""
+        self.cut()
+        for server in self.servers:
+            self.becomes(server, "communications-interrupted")
+
+    def expect(self, fine: bool, what: str) -> None:
+        """Fail with `what` unless `fine`."""
+        if not fine:
+            raise Failure(what)
+
+    # --- the judgement ---
+
+    def agree(self, within_s: float = AGREE_S) -> None:
+        """Wait until both databases have exactly the leases that the clients hold, none shorter than the client was told."""
+        wrong: dict[str, str] = {}
+
+        def same() -> bool:
+            nonlocal wrong
+            wrong = self.disagreements()
+            return not wrong
+
+        with contextlib.suppress(LabError):
+            until("the databases agree", same, within_s, 0.5)
+        self.astray = set(wrong)
+        self.result.failures.extend(list(wrong.values())[:5])
+        if len(wrong) > 5:
+            self.result.failures.append(f"and {len(wrong) - 5} more of that kind")
+
+    def disagreements(self) -> dict[str, str]:
+        """Address -> how the clients and the two databases differ on it."""
+        held = {address: one for address, one in self.people.holding().items() if address not in self.outside}
+        found = {}
+        for server in self.servers:
+            rows = server.leases()
+            active = {address: row for address, row in rows.items() if row[0] == "active" and address not in self.outside}
+            for address, (mac, end) in sorted(held.items()):
+                state, owner, ends = rows.get(address, ("missing", "", 0.0))
+                if state != "active" or owner != mac:
+                    found[address] = f"{server.name}: {address} of {mac} is {state} of {owner or 'nobody'}"
+                elif ends < end - END_SLACK_S:
+                    found[address] = f"{server.name}: {address} of {mac} ends {end - ends:.0f} s before the client's lease"
+            for address in sorted(active.keys() - held.keys()):
+                found[address] = f"{server.name}: {address} is active for {active[address][1]}, and no client holds it"
+        return found
+
+    def lost(self) -> set[str]:
+        """Addresses of leases that a client was told and that did not last: NAKed, or held by it and not in both databases."""
+        held = self.people.holding()
+        return {told.address for told in self.people.denied()} | {address for address in self.astray if address in held}
+
+    def finish(self) -> Result:
+        """What the clients were told, what the programs logged, and what the dissector says."""
+        result, job = self.result, self.job
+        result.normal_s = max(self.normals, default=None)
+        waits = self.people.waits()
+        result.longest_s = waits[0][0] if waits else 0.0
+        result.asked = len(self.people.clients)
+        result.refused = len({client.mac for wait, client in waits if wait >= PATIENCE_S})
+        result.twice, result.lost = sorted(self.people.twice()), sorted(self.lost())
+        hole = job.case.hole(job.cast, job.side)
+        result.hole = hole or ""
+        for what, addresses in (("given twice", result.twice), ("lost", result.lost)):
+            if addresses and hole is None:
+                result.failures.append(f"{what}: {', '.join(addresses[:5])}")
+        for address in result.twice:
+            if not any(server.reported(address) for server in self.servers):
+                result.failures.append(f"{address} was given twice and nobody reports it")
+        if result.refused and not job.case.refusals(job.cast, job.side):
+            result.failures.append(f"{result.refused} clients were refused")
+        for server in self.servers:
+            if server.died():
+                result.failures.append(f"{server.name} ended by itself: {server.text()[-300:]}")
+            result.failures.extend(f"{server.name}: {line}" for line in server.complaints()[:3])
+        self.capture.stop()
+        self._judge_wire(self.capture.read())
+        result.ok = not result.failures
+        return result
+
+    def _judge_wire(self, reading: Reading) -> None:
+        result = self.result
+        result.messages = reading.messages
+        result.rejects = {str(reason): count for reason, count in sorted(reading.rejects.items())}
+        result.failures.extend(f"malformed: {line}" for line in reading.malformed[:3])
+        if not reading.messages:
+            result.failures.append("tshark saw no message")
+        if set(reading.rejects) - {LESS_CRITICAL}:
+            result.failures.append(f"updates were rejected, reason -> number: {result.rejects}")
+        for server in self.servers:
+            delays = sorted(reading.acks_s.get(server.link, []))
+            if delays:
+                result.measured[f"BNDACK delay of {server.role}, median"] = delays[len(delays) // 2]
+                result.measured[f"BNDACK delay of {server.role}, longest"] = delays[-1]
