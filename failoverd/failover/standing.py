@@ -65,10 +65,10 @@ class Standing(Links):
         self.balance_at: float | None = None
         self.stopping = False
         self.order: Order | None = None  # maintenance: nothing is promised any more, what is owed goes out
-        record.mclt_s = record.mclt_s or terms.mclt_s
-        if terms.primary:
+        if terms.primary or not record.hba:  # a secondary has the primary's MCLT as soon as it has its bitmap: in CONNECT
             record.mclt_s = terms.mclt_s
-        record.wait_mclt_s = max(record.wait_mclt_s, record.mclt_s)
+        if terms.primary or record.hba:  # until then nothing was granted under any: the configured one makes nobody wait
+            record.wait_mclt_s = max(record.wait_mclt_s, record.mclt_s)
         if record.hba and not terms.primary:
             self.updates.hba = bytes.fromhex(record.hba)
         if boot.restored and record.state is not S.RECOVER:

@@ -126,9 +126,9 @@ class Updates(UpdateQueue):
                     self._contested("theirs", old, binding, new.disputed, acting, now)
         if state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
-            if old.state is BindingState.ACTIVE and old.owed and old.ends > new.ends:
-                # Both answered one broadcast and the client may have taken our ACK: a duel decides who tells, never to take back a
-                # promise. The partner hears of the later end.
+            if old.state is BindingState.ACTIVE and old.ends > new.ends:
+                # Both answered one broadcast and the client may have taken our ACK, or an earlier one of ours that ends later: a duel
+                # decides who tells, never to take back a promise. The partner hears of the later end.
                 new.ends, new.potential, new.owed = old.ends, max(new.potential, old.potential), True
         xid = self.in_flight.pop(address, None)
         if xid is not None:  # theirs was better: our update in flight is void, its ack will be ignored (6.3 step 4)

@@ -1,0 +1,45 @@
+"""Histories that the interop suite found with a real dhcpd as the partner, told in the duo of two nodes. Each is named after the bug."""
+
+from __future__ import annotations
+
+from failoverd.failover import message as wire
+from failoverd.failover.bindings import binding_of
+from failoverd.ports import LinkBytes
+from tests.pair.duo import Duo, lease_s, normal
+
+
+def test_a_shorter_answer_of_the_partner_takes_no_promise_back() -> None:
+    """p, rolled back, is normal again. A client rebinds by broadcast and both answer: p with what remains of its hour, which changes
+    nothing in p and is not told; dhcpd with 15 s, which it tells p. The client took p's answer; p took dhcpd's end for its own, and
+    gave the address up 15 s later (safety.md 9)."""
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.run(1)
+    long = duo.renew("p", 1, x)
+    assert long is not None
+    held_until = duo.now.wall + lease_s(long)
+    duo.run(1)
+    assert not duo.lease("p", x).owed
+    link = duo.nodes["p"].endpoints["fo"].link
+    assert link is not None
+    lease = duo.lease("s", x)
+    short = binding_of(lease.evolve(ends=int(duo.now.wall) + 15, potential=int(duo.now.wall) + 3667, cltt=int(duo.now.wall)))
+    duo.inbox["p"].append(LinkBytes("fo", link.number, wire.encode(wire.bndupd(int(duo.now.wall), 9999, short))))
+    duo.run(1)
+    assert [duo.lease(name, x).ends >= held_until - 1 for name in ("p", "s")] == [True, True]
+
+
+def test_a_secondary_waits_for_the_mclt_of_its_primary_and_not_for_its_own_configured_one() -> None:
+    """A failoverd beside a dhcpd primary has no mclt of its own to configure: the default of an hour counted as in force, so that after
+    partner-down it waited an hour for the primary's addresses where 15 s were right."""
+    duo = Duo(mclt="1h")
+    duo.nodes["p"].endpoints["fo"].record.mclt_s = 60
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    endpoint = duo.nodes["s"].endpoints["fo"]
+    assert endpoint.rights(duo.now).wait_mclt_s == 60
+    duo.run(12)
+    duo.crash("s")
+    duo.start("s")
+    assert duo.nodes["s"].endpoints["fo"].rights(duo.now).wait_mclt_s == 60
