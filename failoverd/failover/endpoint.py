@@ -32,6 +32,7 @@ class Endpoint(Maintenance):
         """safety.md 21: a secondary that does not know the primary's state waits for it before it sends its own."""
         self.persist()
         self.auto_partner_down_at = None
+        self._begin_hearing(now)
         if not self.terms.primary and self.record.partner_state is S.UNKNOWN:
             self.owes_state = True
         else:
@@ -49,6 +50,7 @@ class Endpoint(Maintenance):
         """What a message on the established link asks of us."""
         kind = message.kind
         if kind == MessageType.BNDUPD:
+            self._hears_on(now)
             self.updates.told(message, self.rights(now), self.state, self._ruled(), self, now)
         elif kind == MessageType.BNDACK:
             self.updates.acked(message, self.rights(now), now)

@@ -21,6 +21,8 @@ from failoverd.ports import Kind, Now, Origin, Write
 
 S = ServerState
 RESTART_GRACE_S = 60  # a survivor in partner-down that was away for less goes on as before (safety.md 12)
+HEARS_S = 1.0  # a dhcpd that has told us nothing for so long after a time apart has told everything
+HEARS_MOST_S = 10.0  # and then it is renewals of now that come
 
 SERVES_BY_CONTACT = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, *states.CONFLICTING})
 """States in which clients are served, or renewed, because the partner was in contact last: after a boot only so far as that contact
@@ -55,6 +57,7 @@ class Standing(Links):
         self.heard_state = False  # the partner's STATE was received on this link
         self.asked_all: bool | None = None  # our outstanding UPDREQ (False) or UPDREQALL (True) on this link
         self.judges_first = True  # safety.md 20; until a dhcpd primary has let our request in potential-conflict go stale
+        self.hears_until = self.hears_limit = now.mono  # see _begin_hearing
         self.tried_since_boot = False
         self.starting = record.state is not S.PARTNER_DOWN
         self.startup_until = now.mono + states.STARTUP_S
@@ -75,6 +78,22 @@ class Standing(Links):
             record.state, record.since = S.RECOVER, int(now.wall)  # safety.md 15: the partner plays back what was lost
             self.starting = True
         self._enter_doubt_at_boot(now)
+
+    def _begin_hearing(self, now: Now) -> None:
+        """Towards a dhcpd after a time apart our updates wait for its own. It takes any, compares nothing, and would lose a renewal of its
+        own to our older word on the lease; what it has told us by then, we need not tell (failover-protocol.md 6.3, 6.4)."""
+        if self.terms.partner_is_dhcpd and self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
+            self.hears_until, self.hears_limit = now.mono + HEARS_S, now.mono + HEARS_MOST_S
+
+    def _hears_on(self, now: Now) -> None:
+        """An update of the partner's has come: more may follow, within the limit."""
+        if now.mono < self.hears_until:
+            self.hears_until = min(now.mono + HEARS_S, self.hears_limit)
+
+    def _hears_first(self, now: Now) -> bool:
+        """Whether updates of ours still wait for the partner's; an answer to its request never does."""
+        apart = self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED)
+        return apart and now.mono < self.hears_until and self.updates.request is None
 
     def _enter_doubt_at_boot(self, now: Now) -> None:
         """safety.md 11 and 12: after a boot the last proven contact bounds what may be granted, until the partner is heard. A survivor's

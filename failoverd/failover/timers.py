@@ -32,7 +32,7 @@ class Timers(Transitions):
             self.partner_down(0, now, "auto-partner-down", "")
         if self.balance_at is not None and now.mono >= self.balance_at and self.link is not None:
             self._balance_run(now)
-        if self._may_send_updates():
+        if self._may_send_updates(now):
             self.updates.pump(self, self.offer.max_unacked, now)
             self._note_level(now)
         if self._sent_now and self.link is not None:
@@ -41,10 +41,10 @@ class Timers(Transitions):
         if now.mono >= self.next_stamp:
             self._stamp(now)
 
-    def _may_send_updates(self) -> bool:
+    def _may_send_updates(self, now: Now) -> bool:
         if self.link is None or not self.heard_state or self.starting:
             return False
-        if self._judging():
+        if self._judging() or self._hears_first(now):
             return False
         free_to_send = (S.NORMAL, S.PARTNER_DOWN, S.RECOVER_WAIT, S.RECOVER_DONE)
         return self.record.state in free_to_send or self.updates.request is not None
@@ -124,5 +124,6 @@ class Timers(Transitions):
         if self.record.state is S.RECOVER_WAIT:
             times.append(now.mono + max(self.record.recover_until - now.wall, 0.2))
         times.extend(t for t in (self.auto_partner_down_at, self.balance_at) if t is not None)
-        times.extend(self.updates.retries.values() if self._may_send_updates() else ())
+        times.extend(self.updates.retries.values() if self._may_send_updates(now) else ())
+        times.extend([self.hears_until] if self.link is not None and self._hears_first(now) else [])
         return min(times)

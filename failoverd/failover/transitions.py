@@ -72,7 +72,8 @@ class Transitions(Standing):
         if cell.action in (Action.MOVE, Action.PUSH_MOVE) and cell.next is not None:
             if cell.action is Action.PUSH_MOVE:
                 self.updates.owe_all_unacked()
-                self.updates.pump(self, self.offer.max_unacked, now)
+                if not self._hears_first(now):
+                    self.updates.pump(self, self.offer.max_unacked, now)
             self.move(cell.next, f"the partner is in {peer.words}", now)
         elif cell.action is Action.UPDREQALL:
             self._ask(True, now)

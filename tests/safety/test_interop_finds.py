@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from failoverd.failover import message as wire
 from failoverd.failover.bindings import binding_of
+from failoverd.failover.message import Framer, MessageType, OptionCode
 from failoverd.ports import LinkBytes
-from tests.pair.duo import Duo, lease_s, normal
+from tests.pair.duo import Duo, kind, lease_s, normal
 
 
 def test_a_shorter_answer_of_the_partner_takes_no_promise_back() -> None:
@@ -43,3 +46,36 @@ def test_a_secondary_waits_for_the_mclt_of_its_primary_and_not_for_its_own_confi
     duo.crash("s")
     duo.start("s")
     assert duo.nodes["s"].endpoints["fo"].rights(duo.now).wait_mclt_s == 60
+
+
+def test_an_older_word_of_ours_does_not_overtake_what_a_dhcpd_granted_while_we_were_dead() -> None:
+    """0 s: p leases x for 10 minutes and dies before the partner's ack. 60 s: the client renews at the partner, for an hour. 61 s: p is
+    back and tells its own lease first, for that was owed; a dhcpd took it without looking, x ended there after 10 minutes, was expired
+    by agreement, and the client held it for an hour. An EXPIRED of p's in its place was rejected, and the lease fenced."""
+    duo = normal(mclt="10m")
+    duo.hold_bytes = lambda sender, data: sender == "s"
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.crash("p")
+    duo.hold_bytes = lambda sender, data: False
+    duo.run(60)
+    assert kind(duo.renew("s", 1, x)) == "ack"
+    ends = duo.lease("s", x).ends
+    duo.wire.clear()
+    endpoint = duo.start("p").endpoints["fo"]
+    endpoint.terms = replace(endpoint.terms, partner_is_dhcpd=True)
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    duo.run(3)
+    told = [
+        (sender, message.u32(OptionCode.ASSIGNED_IP_ADDRESS))
+        for sender, data in duo.wire
+        for message in Framer().feed(data)
+        if message.kind == MessageType.BNDUPD
+    ]
+    assert {sender for sender, address in told if address == x} == {"s"}
+    assert duo.lease("p", x).ends == ends
+    fresh = duo.dora("p", 2)
+    assert fresh is not None
+    duo.run(1)
+    assert not duo.lease("p", fresh.yiaddr).owed
