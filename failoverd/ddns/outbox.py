@@ -9,6 +9,7 @@ last word.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from failoverd.ddns import reasons
@@ -20,7 +21,7 @@ from failoverd.ddns.shelf import RECHECK_S, Shelf
 from failoverd.ddns.steps import message
 from failoverd.ddns.zone import DnsPlan
 from failoverd.notes import Note
-from failoverd.ports import DnsAnswer, Now, Output
+from failoverd.ports import DnsAnswer, DnsUpdate, Now, Output
 
 RETRANSMIT_S = 1.0  # an answer later than this may be to the second copy of its message, when nobody counted the copies
 STARTS_A_STEP = 200
@@ -83,6 +84,7 @@ class Outbox(Rounds):
         """Send what is due in a zone: the next message with all names that fit, and those that go alone. Returns how many rows
         were looked at."""
         batch: list[Flight] = []
+        parts: list[DnsUpdate] = []
         names: set[str] = set()
         octets = looked = 0
         last: Row | None = None
@@ -102,16 +104,18 @@ class Outbox(Rounds):
             if one or goes_alone(flight, before, row.key in self.shelf.refused):
                 self._post(Sent(lane, [flight]), now, out)
                 continue
-            octets += size(part(flight))
+            update = part(flight)
+            octets += size(update)
             if batch and octets > BYTES_MAX:
-                self._post(Sent(lane, batch, turn=True), now, out)
-                self._post(Sent(lane, [flight]), now, out)
+                self._post(Sent(lane, batch, turn=True), now, out, parts)
+                self._post(Sent(lane, [flight]), now, out, [update])
                 return looked
             batch.append(flight)
+            parts.append(update)
             names.add(row.name)
             last = row
         if batch:
-            self._post(Sent(lane, batch, turn=True), now, out)
+            self._post(Sent(lane, batch, turn=True), now, out, parts)
         return looked
 
     def _pick(self, lane: Lane, now: Now, last: Row | None, room: int) -> Row | None:
@@ -145,8 +149,8 @@ class Outbox(Rounds):
         self._prepare(flight, now, out, write=row.owner == ME)
         return flight
 
-    def _post(self, sent: Sent, now: Now, out: Output) -> None:
-        """One message leaves."""
+    def _post(self, sent: Sent, now: Now, out: Output, parts: Sequence[DnsUpdate] = ()) -> None:
+        """One message leaves. `parts`: what its flights say, when that is known already."""
         self._ident += 1
         self.flights[self._ident] = sent
         sent.lane.inflight += 1
@@ -156,6 +160,8 @@ class Outbox(Rounds):
         first = sent.flights[0]
         if first.repair is not None:
             out.after_commit.append(survey(first, self._mode, self._ident))
+        elif parts:
+            out.after_commit.append(joined(parts, self._ident))
         elif len(sent.flights) == 1:
             out.after_commit.append(message(first.step, first.row, first.drop, first.guard, self._ident, first.seen))
         else:

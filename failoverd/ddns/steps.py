@@ -29,6 +29,8 @@ Records = tuple[tuple[str, str], ...]
 class Step(Enum):
     """One message."""
 
+    __hash__ = object.__hash__  # members are single; Enum's own is a Python function, called some thirty times for each name
+
     ADD = auto()  # the name is free: RFC 4703 5.3.1
     MATCH = auto()  # the name is ours: 5.3.2
     EXISTS = auto()  # the name is some client's
@@ -225,7 +227,7 @@ def _changes(step: Step, row: Row, seen: Records, old: str) -> list[Change]:
     name = row.name
     adds = [Change("add", name, v.rtype, v.text, v.ttl) for v in row.want]
     guard = Change("add", name, "DHCID", row.guard, row.want[0].ttl)
-    if step in {Step.ADD, Step.CLAIM}:
+    if step is Step.ADD or step is Step.CLAIM:
         return [*adds, guard]
     types = list(dict.fromkeys(v.rtype for v in row.want))
     out = [Change("del-rrset", name, rtype) for rtype in types]

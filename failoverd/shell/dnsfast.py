@@ -13,6 +13,7 @@ import hmac
 import re
 import socket
 import struct
+from functools import lru_cache
 
 from failoverd.ports import Change, DnsUpdate, Prereq
 
@@ -25,6 +26,7 @@ _ALGORITHM = b"\x0bhmac-sha256\x00"
 _ZONE_AT = b"\xc0\x0c"  # a pointer to the zone's name, which follows the header
 NAME_MAX = 255
 
+_LENGTHS = [bytes((length,)) for length in range(64)]
 _FIXED = struct.Struct("!HHIH")
 
 
@@ -65,11 +67,12 @@ def name_wire(name: str) -> bytes:
     """A plain absolute name, not compressed. Raises NotCovered."""
     if not PLAIN.fullmatch(name) or len(name) >= NAME_MAX:
         raise NotCovered(name)
-    return b"".join(bytes((len(label),)) + label for label in name[:-1].encode("ascii").split(b".")) + b"\0"
+    return b"".join([_LENGTHS[len(label)] + label for label in name[:-1].encode("ascii").split(b".")]) + b"\0"
 
 
+@lru_cache(maxsize=64)
 def _owner(name: str, suffix: str) -> bytes:
-    """An owner name with the zone's part as a pointer."""
+    """An owner name with the zone's part as a pointer. Three records in a row have the same owner. Raises NotCovered."""
     if name.endswith(suffix):
         return name_wire(name[: 1 - len(suffix)])[:-1] + _ZONE_AT
     return name_wire(name)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import replace
 
@@ -281,6 +282,18 @@ def test_reverse_names() -> None:
     assert reverse_of("AAAA", "2001:db8::10") == six
     assert reverse_of("TXT", "x") == ""
     assert reverse_of("A", "none") == ""
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(("", "0", "1", ".", " ", "\n", "\u0661", "-", ".1")), st.integers(0, 16))
+def test_reverse_names_of_what_is_an_address_and_of_what_nearly_is(address: int, extra: str, at: int) -> None:
+    text = dotted(address)
+    text = text[:at] + extra + text[at:]
+    try:
+        parsed = int(ipaddress.IPv4Address(text))
+    except ValueError:
+        assert reverse_of("A", text) == ""
+    else:
+        assert reverse_of("A", text) == reverse_name(parsed)
 
 
 def test_rfc2317_names() -> None:
