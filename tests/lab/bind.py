@@ -71,8 +71,7 @@ class Zones:
         lines = [
             "$TTL 300",
             f"@ IN SOA ns1.{self.forward} hostmaster.{self.forward} 1 60 20 3600 {SOA_MINIMUM_S}",
-            f"@ IN NS ns1.{self.forward}",
-            f"@ IN NS ns2.{self.forward}",
+            *(f"@ IN NS {name}.{self.forward}" for name in self.hosts if name.startswith("ns")),
         ]
         if zone == self.forward:
             lines += [f"{name} IN A {address}" for name, address in self.hosts.items()]
@@ -181,8 +180,8 @@ def file_of(zone: str) -> str:
     return f"{zone.rstrip('.')}.db"
 
 
-def master(host: Host, zones: Zones, keys: Keys, address: str, slave: str) -> Named:
-    """A named that is the master of all zones and notifies one slave."""
+def master(host: Host, zones: Zones, keys: Keys, address: str, slave: str = "") -> Named:
+    """A named that is the master of all zones and notifies one slave, if there is one."""
     # In a zone this small the changes of a second outweigh the zone, and BIND would answer IXFR with the whole of it.
     ratio = "max-ixfr-ratio unlimited;"
     text = included((keys.update, keys.transfer, keys.operator)) + COMMON.format(folder=host.folder)
@@ -190,7 +189,7 @@ def master(host: Host, zones: Zones, keys: Keys, address: str, slave: str) -> Na
         (host.folder / file_of(zone)).write_text(zones.text(zone))
         text += (
             f'zone "{zone}" {{ type primary; file "{file_of(zone)}"; update-policy {{ {zones.policy(zone)} }};\n'
-            f"  also-notify {{ {slave}; }}; notify-delay 0; {ratio}\n"
+            f"  {f'also-notify {{ {slave}; }}; ' if slave else ''}notify-delay 0; {ratio}\n"
             f"  allow-transfer {{ key {TRANSFER_KEY}; key {UPDATE_KEY}; }}; }};\n"
         )
     config = host.folder / "named.conf"

@@ -33,6 +33,7 @@ class Exchange:
     began: float
     offer: tuple[bytes, bytes] | None = None
     done: bool = False
+    name: bytes = b""
 
     def message(self, relay: bytes, now: float) -> bytes:
         """Its DISCOVER or REQUEST."""
@@ -40,6 +41,8 @@ class Exchange:
         head = HEADER.pack(1, 1, 6, 1, self.xid, secs, 0, ZERO, ZERO, ZERO, relay, self.mac, b"", b"", MAGIC)
         kind = DISCOVER if self.offer is None else REQUEST
         options = bytes((53, 1, kind, 61, 7, 1)) + self.mac + bytes((55, 4, 1, 3, 6, 51))
+        if self.name:
+            options += bytes((12, len(self.name))) + self.name
         if self.offer is not None:
             options += b"\x32\x04" + self.offer[0] + b"\x36\x04" + self.offer[1]
         return head + options + b"\xff"
@@ -61,10 +64,10 @@ def options_of(data: bytes) -> dict[int, bytes]:
 class Load:
     """All clients and the one socket."""
 
-    def __init__(self, relay: str, servers: list[str], count: int, rate: float, base: int) -> None:
+    def __init__(self, relay: str, servers: list[str], count: int, rate: float, base: int, name: str = "") -> None:
         self.relay = socket.inet_aton(relay)
         self.servers = [(server, 67) for server in servers]
-        self.count, self.rate, self.base = count, rate, base
+        self.count, self.rate, self.base, self.name = count, rate, base, name
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         self.socket.bind((relay, 67))
@@ -127,7 +130,8 @@ class Load:
             for number in range(len(self.clients), wanted):
                 mac = b"\x02" + (self.base + number).to_bytes(5, "big")
                 xid = (self.base + number) & 0xFFFFFFFF
-                client = self.clients[xid] = Exchange(xid, mac, now)
+                name = f"{self.name}{number}".encode() if self.name else b""
+                client = self.clients[xid] = Exchange(xid, mac, now, name=name)
                 self.send(client, now)
             while self.due and self.due[0][0] <= now:
                 client = self.clients[heapq.heappop(self.due)[1]]
@@ -152,9 +156,10 @@ def main() -> int:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--base", type=int, default=0xFD000000)
+    parser.add_argument("--name", default="", help="send option 12: this and the number of the client")
     parser.add_argument("--give-up", type=float, default=20.0)
     args = parser.parse_args()
-    left = Load(args.relay, args.server, args.count, args.rate, args.base).run(args.give_up)
+    left = Load(args.relay, args.server, args.count, args.rate, args.base, args.name).run(args.give_up)
     return 0 if left == 0 else 1
 
 
