@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.bench import perfdhcp
-from tests.bench.pairs import POOL, TICK, Contestant, DhcpdPair, FailoverdPair
+from tests.bench.machine import busy_s, children_s
+from tests.bench.pairs import POOL, Contestant, DhcpdPair, FailoverdPair
 from tests.lab.lab import Lab
 from tests.lab.wait import LabError
 
@@ -122,19 +121,6 @@ class Search:
 def seconds_for(rate: int) -> int:
     """As long as the pool lasts, whole seconds, at most SECONDS."""
     return max(1, min(SECONDS, int(POOL * USABLE / rate)))
-
-
-def busy_s() -> tuple[float, float]:
-    """CPU seconds that all programs of the machine have used (interrupts left out), and those that its processors have had."""
-    words = [int(word) / TICK for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    user, nice, system, idle, iowait, irq, softirq, steal = words
-    return user + nice + system + steal, user + nice + system + idle + iowait + irq + softirq + steal
-
-
-def children_s() -> float:
-    """CPU seconds of our own finished children, perfdhcp among them."""
-    times = os.times()
-    return times.children_user + times.children_system + times.user + times.system
 
 
 def attempt(pair: Contestant, rate: int, number: int) -> Trial:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 
+from tests.bench.machine import cpu_s, rss_mb
 from tests.lab import isc, ours
 from tests.lab.isc import Dhcpd
 from tests.lab.lab import Host, Lab, Process
@@ -22,19 +21,6 @@ FIRST = IPv4Address("10.16.0.1")
 SCOPE = Scope(IPv4Network("10.16.0.0/16"), "", str(FIRST), str(FIRST + POOL - 1))
 PAIR = Pair("10.16.255.1", "10.16.255.2", mclt_s=600, lease_s=600, max_unacked=100)
 CLIENT = "10.16.255.3"
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_s(pid: int) -> float:
-    """User and system seconds of a process, all threads."""
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / TICK
-
-
-def rss_mb(pid: int) -> float:
-    """Resident memory."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
 @dataclass(slots=True)
