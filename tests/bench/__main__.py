@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import perfdhcp
+from tests.bench import drain, perfdhcp
 from tests.bench.machine import busy_s, children_s
 from tests.bench.pairs import POOL, Contestant, DhcpdPair, FailoverdPair
 from tests.lab.lab import Lab
@@ -208,8 +208,9 @@ def main() -> int:
             console.print(f"[red]{search.pair.name}: no rate passed[/]")
             return 1
     console.print(table(searches))
+    status = drain.main(console)
     console.print(f"ratio to dhcpd pair: {leases_s(searches[0]) / leases_s(searches[1]):.2f}", highlight=False)
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from typing import cast
 
 import pytest
 
-from tests.bench import perfdhcp
+from tests.bench import drain, perfdhcp
 from tests.bench.__main__ import CLOSE, SECONDS, START, Search, Trial, leases_s, seconds_for
+from tests.bench.drain import Drain
 from tests.bench.pairs import POOL, Contestant
 from tests.bench.perfdhcp import Exchange, Run
 from tests.lab.wait import LabError
@@ -120,3 +121,11 @@ def test_perfdhcp_is_read() -> None:
     assert acks.p99_ms == pytest.approx(10.0)
     with pytest.raises(LabError, match="Statistics for: RENEW"):
         perfdhcp.exchange(OUTPUT, "RENEW")
+
+
+def test_what_a_dhcpack_costs_during_a_drain_is_what_the_drain_alone_did_not_use() -> None:
+    run = trial(400, 0.0).run
+    result = drain.Result(alone=[Drain(2.0, used_s, 1.0, 0.0) for used_s in (1.9, 2.0, 2.3)])
+    result.loaded = [Drain(3.0, 2.5, 1.0, 0.0, run), Drain(3.0, 2.4, 1.0, 0.0, run)]
+    assert result.acks() == pytest.approx([0.5, 0.4])
+    assert result.alone[0].rate == drain.NAMES / 2.0

@@ -1,8 +1,7 @@
-"""How fast a backlog drains into one BIND."""
+"""A backlog drains into one BIND, every name of it. How fast is for the bench to say (tests/bench/drain.py)."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from tests.ddns.named import Named
 
 pytestmark = [pytest.mark.bind, pytest.mark.slow]
 LEASES = 10_000
-FLOOR_PER_S = 1500  # with dnspython alone a batch would be this slow; the figure itself is printed
 
 
 @pytest.fixture
@@ -41,16 +39,11 @@ async def test_a_backlog_of_ten_thousand_leases(named: Named, tmp_path: Path, mo
         lease.fqdn = f"host-{number}.{FORWARD}"
         live.leases[lease.address] = lease
         live.step(lambda now, out, lease=lease: live.planner.lease_changed(None, lease, Origin.CLIENT, now, out))  # type: ignore[misc]
-    cpu, began = time.process_time(), time.perf_counter()
     live.planner.fence(False, live.now(), Output())
     live.step(live.planner.due)
     lanes = live.planner._shelf.lanes.values()
     await live.until(lambda: not any(lane.pending for lane in lanes), 120)
-    took, cpu = time.perf_counter() - began, time.process_time() - cpu
     assert live.count(State.CLEAN) == 2 * LEASES
-    rate = 2 * LEASES / took
-    print(
-        f"\n{2 * LEASES} names (forward and reverse) in {took:.2f} s: {rate:.0f} names/s, {cpu / 2 / LEASES * 1e6:.0f} us CPU a name"
-    )
     await live.client.close()
-    assert rate >= FLOOR_PER_S
+    types = [line.split()[2] for zone in (FORWARD, REVERSE) for line in named.lines(zone)]
+    assert (types.count("A") - 1, types.count("DHCID"), types.count("PTR")) == (LEASES, LEASES, LEASES)  # ns1 has an address too
