@@ -219,7 +219,11 @@ def dns_plan(config: Config) -> ddns.DnsPlan:
 def watch_plan(config: Config) -> WatchPlan:
     """What is watched at the secondaries of each zone."""
     zones = [
-        WatchedZone(master.target, zone.name, _endpoints(master.watch)) for zone in config.ddns.zones for _, master in zone.masters
+        WatchedZone(
+            master.target, zone.name, _endpoints(master.watch), str(master.watch_key_file or ""), allow_weak=bool(master.allow_weak)
+        )
+        for zone in config.ddns.zones
+        for _, master in zone.masters
     ]
     return WatchPlan(tuple(sorted(zones, key=lambda zone: (zone.target, zone.name))), config.ddns.lag_warn)
 

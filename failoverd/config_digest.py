@@ -18,7 +18,7 @@ from failoverd.config_options import encode_all
 if TYPE_CHECKING:
     from failoverd.config_models import Config
 
-MACHINE = ("key_file", "key_next_file", "static_key_file", "allow_weak")  # of a zone: each server has its own files
+MACHINE = ("key_file", "key_next_file", "static_key_file", "watch_key_file", "allow_weak")  # of a zone: each server has its own
 FORM = 2  # raised when the canonical form changes: two versions that cannot be compared must differ
 
 

@@ -304,6 +304,10 @@ class Mirror(Table):
     watch: list[Endpoint] = Field(
         default=[], description="its secondaries whose serial is watched; left out: those of the NS records"
     )
+    watch_key_file: FilePath | None = Field(
+        default=None,
+        description="file with the key that its secondaries are asked with, where a key chooses the view; left out: none",
+    )
 
 
 class Zone(Table):
@@ -323,6 +327,10 @@ class Zone(Table):
         default=None, description="file with the operator's own key for static entries in this zone; left out: that of [ddns]"
     )
     watch: list[Endpoint] = Field(default=[], description="secondaries whose serial is watched; left out: those of the NS records")
+    watch_key_file: FilePath | None = Field(
+        default=None,
+        description="file with the key that the secondaries are asked with, where a key chooses the view; left out: none",
+    )
     mirror_to: list[Mirror] = Field(default=[], description="independent masters that get everything that this zone gets")
 
     @property
@@ -331,7 +339,7 @@ class Zone(Table):
         keys = {"key_file": self.key_file, "key_next_file": self.key_next_file}
         weak = {"allow_weak": self.allow_weak}
         own = Mirror.model_construct(target=self.target, primaries=self.primaries, watch=self.watch)
-        own = own.model_copy(update={**keys, **weak})
+        own = own.model_copy(update={**keys, **weak, "watch_key_file": self.watch_key_file})
         mirrors: list[tuple[Path, Mirror]] = []
         for at, mirror in enumerate(self.mirror_to):
             more = {**({} if mirror.key_file else keys), **({} if mirror.allow_weak is not None else weak)}

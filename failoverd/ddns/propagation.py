@@ -38,11 +38,14 @@ ZoneKey = tuple[str, str]  # target, name
 
 @dataclass(slots=True, frozen=True)
 class WatchedZone:
-    """One zone of one target. `watch`: its secondaries; empty: those of the NS records that are not the MNAME."""
+    """One zone of one target. `watch`: its secondaries; empty: those of the NS records that are not the MNAME. `key_file`: the key that
+    they are asked with, "" for none."""
 
     target: str
     name: str
     watch: tuple[Endpoint, ...] = ()
+    key_file: str = ""
+    allow_weak: bool = False
 
 
 @dataclass(slots=True, frozen=True)

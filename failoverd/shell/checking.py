@@ -33,10 +33,15 @@ def _files(config: Config) -> list[tuple[Path, str, bool]]:
     for at, zone in enumerate(config.ddns.zones):
         where: Path = ("ddns", "zone", at)
         own = [("key-file", zone.key_file), ("key-next-file", zone.key_next_file), ("static-key-file", zone.static_key_file)]
+        own.append(("watch-key-file", zone.watch_key_file))
         found += [((*where, key), file, zone.allow_weak) for key, file in own if file]
         for number, mirror in enumerate(zone.mirror_to):
             weak = zone.allow_weak if mirror.allow_weak is None else mirror.allow_weak
-            its = [("key-file", mirror.key_file), ("key-next-file", mirror.key_next_file)]
+            its = [
+                ("key-file", mirror.key_file),
+                ("key-next-file", mirror.key_next_file),
+                ("watch-key-file", mirror.watch_key_file),
+            ]
             found += [((*where, "mirror-to", number, key), file, weak) for key, file in its if file]
     if config.ddns.static_key_file:
         weak = any(zone.allow_weak for zone in config.ddns.zones if not zone.static_key_file)

@@ -1,5 +1,6 @@
 """The watch over secondaries: it sits between the loop and the DNS client, sees what a master took, and asks what propagation.py wants
-to know. Masters are asked through the client, signed; secondaries by a plain SOA query, because no key for queries is known there.
+to know. Masters are asked through the client, signed; secondaries by a plain SOA query, or with the key that the configuration names
+for that (watch-key-file: where a key chooses the view).
 
 A forged answer can at most hide a lag or show one: nothing else hangs on it.
 """
@@ -15,12 +16,15 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.tsig
 
 from failoverd.ddns.propagation import AskMaster, AskSecondary, Endpoint, Propagation, WatchPlan, ZoneKey, write
+from failoverd.ddns.zone import Zone
 from failoverd.notes import Note
 from failoverd.ports import DnsAnswer, DnsQuery, DnsUpdate, Now
 from failoverd.shell import clock
-from failoverd.shell.dnswire import records_of
+from failoverd.shell.dnskeys import KeyFileError, Keys
+from failoverd.shell.dnswire import FUDGE_S, records_of
 from failoverd.shell.sides import ToMasters
 
 SECONDARY_S = 2.0
@@ -48,6 +52,8 @@ class DnsWatch:
         self._read = read
         self._propagation = Propagation(plan)
         self._keys = [(zone.target, zone.name) for zone in plan.zones]
+        self._signed = {(zone.target, zone.name): zone for zone in plan.zones if zone.key_file}
+        self._tsig = Keys()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -125,11 +131,22 @@ class DnsWatch:
         self._say(self._propagation.proven(ask, shown, serial, self._read()))
 
     async def _ask_secondary(self, ask: AskSecondary) -> None:
-        records, trouble = await ask_plainly(ask.at, ask.key[1], "SOA")
+        records, trouble = await self._ask_there(ask.at, ask.key, ask.key[1], "SOA")
         serial = serial_of(records)
         if serial is None and not trouble:
             trouble = "it has no such zone"
         self._say(self._propagation.said(ask, serial, trouble, self._read()))
+
+    async def _ask_there(self, at: Endpoint, key: ZoneKey, name: str, rtype: str) -> tuple[list[tuple[str, str]], str]:
+        """One question to a secondary, with the key of its zone if there is one: the key chooses the view."""
+        zone = self._signed.get(key)
+        if zone is None:
+            return await ask_plainly(at, name, rtype)
+        try:
+            tsig = self._tsig.of(Zone(zone.target, zone.name, (), zone.key_file, allow_weak=zone.allow_weak))
+        except KeyFileError as error:
+            return [], str(error)
+        return await ask_plainly(at, name, rtype, tsig)
 
     async def _query(self, key: ZoneKey, name: str, rtype: str) -> DnsAnswer:
         """One question to the master of a zone."""
@@ -185,7 +202,7 @@ class DnsWatch:
                 trouble = "" if answer.rcode in ("NOERROR", "NXDOMAIN") else f"{answer.rcode} {answer.detail}".strip()
                 records += answer.records
             else:
-                found, trouble = await ask_plainly(at, name, rtype)
+                found, trouble = await self._ask_there(at, key, name, rtype)
                 records += found
             if trouble:
                 break
@@ -211,13 +228,17 @@ def serial_of(records: tuple[tuple[str, str], ...] | list[tuple[str, str]]) -> i
     return None
 
 
-async def ask_plainly(at: Endpoint, name: str, rtype: str) -> tuple[list[tuple[str, str]], str]:
-    """An unsigned question to a secondary: (type, text) at the name, and in words why there is no answer."""
+async def ask_plainly(at: Endpoint, name: str, rtype: str, key: dns.tsig.Key | None = None) -> tuple[list[tuple[str, str]], str]:
+    """A question to a secondary, unsigned without `key`: (type, text) at the name, and in words why there is no answer."""
     query = dns.message.make_query(name, rtype, flags=0)  # no recursion: only what it has itself
+    if key is not None:
+        query.use_tsig(key, fudge=FUDGE_S)
     try:
         reply, _ = await dns.asyncquery.udp_with_fallback(query, at[0], timeout=SECONDARY_S, port=at[1])
     except dns.exception.Timeout:
         return [], "it does not answer"
+    except (dns.tsig.PeerBadKey, dns.tsig.PeerBadSignature):
+        return [], "it does not know the key of watch-key-file, or has another secret for it"
     except OSError as error:
         return [], f"it cannot be reached ({error.strerror or error})"
     except (dns.exception.DNSException, EOFError) as error:

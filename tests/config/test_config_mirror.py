@@ -115,3 +115,16 @@ def test_check_reads_the_keys_of_a_rollover_and_refuses_weak_ones(tmp_path: Path
     (problem,), _ = key_problems(parse_text(text.replace("allow-weak = true", ""), "f.toml"), "f.toml")
     assert (problem.line, problem.key) == (12, "ddns.zone[0].key-next-file")
     assert problem.text.startswith(f"{following}: key k uses hmac-md5, which is too weak; make one with tsig-keygen")
+
+
+def test_the_key_that_secondaries_are_asked_with_is_that_of_the_zone_or_of_its_mirror() -> None:
+    key = 'watch-key-file = "/etc/failoverd/view.key"\n'
+    plan = compile.watch_plan(parse_text(BASE + key + VIEW + 'watch-key-file = "/etc/failoverd/inside.key"\n'))
+    assert {zone.target: zone.key_file for zone in plan.zones} == {
+        "main": "/etc/failoverd/view.key",
+        "inside": "/etc/failoverd/inside.key",
+    }
+    assert {zone.key_file for zone in compile.watch_plan(parse_text(BASE + VIEW)).zones} == {""}
+    assert parse_text(BASE + key).digest() == parse_text(BASE).digest()
+    _, warnings = key_problems(parse_text(BASE + key, "f.toml"), "f.toml")
+    assert "ddns.zone[0].watch-key-file" in [each.key for each in warnings]

@@ -16,11 +16,11 @@ import pytest
 
 from failoverd.ddns.propagation import WatchedZone, WatchPlan
 from failoverd.notes import Note
-from failoverd.ports import Change, DnsAnswer, DnsUpdate
+from failoverd.ports import Change, DnsAnswer, DnsQuery, DnsUpdate
 from failoverd.shell.dns import DnsClient
 from failoverd.shell.dns_watch import DnsWatch, ask_plainly, serial_of
 from tests.ddns.live import QUICK, write_key
-from tests.ddns.named import Named
+from tests.ddns.named import SECRETS, Named
 
 pytestmark = pytest.mark.bind
 
@@ -154,3 +154,41 @@ async def test_what_a_server_answers_that_has_no_such_zone(pair: tuple[Named, Se
     assert (serial_of(records), trouble) == (1, "")
     assert await ask_plainly(at, NAME, "A") == ([], "")
     assert await ask_plainly(at, "other.test.", "SOA") == ([], "REFUSED: it refuses the question")
+
+
+class Deaf:
+    """Masters that have no say."""
+
+    def submit(self, request: DnsUpdate | DnsQuery, deliver: Callable[[DnsAnswer], None]) -> None:
+        deliver(DnsAnswer(request.ident, "NXDOMAIN", "none"))
+
+
+async def test_secondaries_with_views_are_asked_with_the_key_of_the_view(tmp_path: Path) -> None:
+    named = Named(tmp_path / "views", {})
+    text = named.config.read_text()
+    plan = []
+    for view, key, address in (("inside", "ddns-key", "192.0.2.10"), ("outside", "other-key", "192.0.2.20")):
+        file = tmp_path / f"{view}.db"
+        soa = f"{FORWARD} 60 IN SOA ns1.{FORWARD} x. 1 60 60 60 60\n{FORWARD} 60 IN NS ns1.{FORWARD}\nns1.{FORWARD} 60 IN A 192.0.2.1\n"
+        file.write_text(soa + f"{NAME} 60 IN A {address}\n")
+        zone = f'zone "example.test" {{ type primary; file "{file}"; }};'
+        text += f'view "{view}" {{ match-clients {{ key {key}; }}; {zone} }};\n'
+        write_key(tmp_path / view, key)
+        plan.append(WatchedZone(view, FORWARD, (("127.0.0.1", named.port),), str(tmp_path / view)))
+    plan.append(WatchedZone("nobody", FORWARD, (("127.0.0.1", named.port),)))
+    write_key(tmp_path / "wrong", "ddns-key", SECRETS["other-key"])
+    plan.append(WatchedZone("wrong", FORWARD, (("127.0.0.1", named.port),), str(tmp_path / "wrong")))
+    plan.append(WatchedZone("lost", FORWARD, (("127.0.0.1", named.port),), str(tmp_path / "lost")))
+    named.config.write_text(text)
+    named.start()
+    try:
+        watch = DnsWatch(WatchPlan(tuple(plan)), Deaf(), lambda note: None, lambda name: {})
+        places = {str(each["target"]): each for each in await watch.where(NAME) if not each["master"]}
+        assert places["inside"]["records"] == ["A 192.0.2.10"]
+        assert places["outside"]["records"] == ["A 192.0.2.20"]
+        assert "REFUSED" in str(places["nobody"]["detail"])
+        assert "does not know the key of watch-key-file" in str(places["wrong"]["detail"])
+        assert places["lost"]["detail"] == f"{tmp_path}/lost: No such file or directory"
+        await watch.close()
+    finally:
+        named.stop()
