@@ -2,7 +2,8 @@
 PYTEST  := .venv/bin/pytest
 FILES   := failoverd tests
 KEEP    ?= 0
-.PHONY: help setup check test test-full demo interop ddns-stories bench bench-drain fresh lock
+T       ?= 300
+.PHONY: help setup check test test-full demo interop ddns-stories torture bench bench-drain fresh lock
 
 help:
 	@echo 'make demo [KEEP=1]  a pair, BIND master and slave, relay and 24 clients in network namespaces, every step checked'
@@ -12,6 +13,8 @@ help:
 	@echo 'make interop        every mishap of a pair with a real dhcpd as the partner, in both roles, and of two failoverd: a table (25 minutes'
 	@echo '                    at most); then the tests against BIND'
 	@echo 'make ddns-stories   the same mishaps at a pair of dhcpd and at a pair of failoverd: what each leaves in DNS (about 2 minutes)'
+	@echo 'make torture [T=300]  a pair under load, with kill -9, SIGSTOP, cut links, BIND stops and full disks for T seconds (SEED=n):'
+	@echo '                    no lease lost, no address given twice, the zone on the slave equals the leases (as root)'
 	@echo 'make bench          perfdhcp against the pair and against a pair of dhcpd (about 6 minutes),'
 	@echo '                    then the drain of a backlog of names into BIND'
 	@echo 'make bench-drain [PROFILE=1]  only that (about 3 minutes); with PROFILE=1 where failoverd spends it'
@@ -44,6 +47,9 @@ demo: setup
 
 ddns-stories: setup
 	@.venv/bin/python -m tests.lab.stories
+
+torture: setup
+	@.venv/bin/python -m tests.lab.torture --seconds $(T) $(if $(SEED),--seed $(SEED))
 
 bench:
 	@.ci/setup bench
