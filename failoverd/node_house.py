@@ -9,6 +9,7 @@ from random import Random
 
 from failoverd import compile
 from failoverd.config import Config
+from failoverd.ddns.dhcid import guard
 from failoverd.ddns.plan import Planner
 from failoverd.failover.conflicts import Conflict
 from failoverd.failover.endpoint import Endpoint
@@ -40,6 +41,7 @@ class House:
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
         self.rates = {name: Rate(now.mono) for name in self.table.pools}
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
+        self.planner.unheld = self._unheld
         self.conflicts = Conflicts(stored.conflicts)
         self.low_disk = False
         self.left_free: set[str] = set()
@@ -119,6 +121,13 @@ class House:
             if other.address != new.address and other.fqdn and other.hostname and other.state is BindingState.ACTIVE:
                 new.fqdn, new.hostname = other.fqdn, new.hostname or other.hostname
                 return
+
+    def _unheld(self, address: int, name: str, owner: str) -> bool:
+        """Whether neither server has a client on an address, of those that own `name` under DHCID `owner` ("": any client)."""
+        endpoint, lease = self.endpoint_at(address), self.table.get(address)
+        if endpoint is None or endpoint.record.state is not ServerState.NORMAL:
+            return False
+        return lease.state is not BindingState.ACTIVE or (owner != "" and guard(lease.hw, lease.client_id, name) != owner)
 
     def endpoint_at(self, address: int) -> Endpoint | None:
         """The relationship that an address belongs to, None for none."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 
 from failoverd.ddns import reasons
+from failoverd.ddns.audit import ipv4, reverse_address
 from failoverd.ddns.contest import GivenNames
 from failoverd.ddns.follow import IDENTS, Follower, is_follow
 from failoverd.ddns.guards import Guard, guard_candidates
@@ -37,7 +38,10 @@ MEETING_S = (3.0, 30.0)  # after contact: the partner's removals of leases that 
 
 
 class Planner:
-    """`stored`: the rows of the store (JSON). `server`: our name, for the notes. Sends nothing until `fence(False, ...)`."""
+    """`stored`: the rows of the store (JSON). `server`: our name, for the notes. Sends nothing until `fence(False, ...)`.
+
+    `unheld`: whether surely nobody holds an address under a DHCID (name, DHCID; both "" for nobody at all): the node's to say, for a
+    lease that the partner gave has no name here."""
 
     def __init__(self, plan: DnsPlan, stored: list[str], server: str, rng: Random) -> None:
         self._plan = plan
@@ -49,6 +53,7 @@ class Planner:
         self._targets = tuple(sorted({zone.target for zone in plan.zones}))
         self._taking: deque[bytes] = deque()
         self._meeting: deque[bytes] = deque()
+        self.unheld: Callable[[int, str, str], bool] = _unknown
         rows = [text for text in stored if not (is_hold(text) or is_seek(text) or is_follow(text))]
         self._shelf = Shelf(plan, rows)
         self._follower = Follower(plan, self._shelf, rng, filter(is_follow, stored), self._pointed)
@@ -221,6 +226,14 @@ class Planner:
         self._want(given, claim.address, now, out)
         return True
 
+    def left_behind(self, row: Row) -> bool:
+        """Whether what the partner was to remove belongs to nobody: a client that went over to the partner and changed its name there
+        leaves the old one, of which the partner heard nothing (ddns.md 4.6)."""
+        if row.kind == REVERSE:
+            address = reverse_address(row.name)
+            return address is not None and self.unheld(address, "", "")
+        return all(self.unheld(ipv4(v.text), row.name, row.held_guard) for v in row.known() if v.rtype == "A")
+
     def name_of(self, lease: Lease) -> str:
         """The name that a lease has in DNS, which is another than it asks for when that one is taken; "" for none."""
         return self._given.name_of(lease)
@@ -382,6 +395,11 @@ class Planner:
             "detail": "" if lane.held else lane.detail,
             "retry_in_s": max(0.0, lane.until_mono - now.mono) if lane.reason and not lane.held else 0.0,
         }
+
+
+def _unknown(_address: int, _name: str, _guard: str) -> bool:
+    """Without a node nothing is sure."""
+    return False
 
 
 def _holder(row: Row) -> str:

@@ -35,6 +35,12 @@ PROVEN = declare(
     "A lease of the dead partner's ended, and the PTR of its address and the DHCID or TXT at the name prove which name the partner had "
     "registered for its client: it is removed.",
 )
+LEFT = declare(
+    "ddns-left-by-partner",
+    "info",
+    "A name that this server registered went to the partner with its lease, the lease has ended, nobody holds the address, and the name "
+    "still stands: the partner knows the client by another name. This server removes what it put there.",
+)
 UNPROVEN = declare(
     "ddns-partner-name-unproven",
     "info",

@@ -54,6 +54,9 @@ class Holders(Protocol):
     def give_way(self, name: str, guard: str, now: Now, out: Output) -> bool:
         """The name is another's: whether the client gets another one instead (on-conflict)."""
 
+    def left_behind(self, row: Row) -> bool:
+        """Whether nobody holds the address of what the partner was to remove."""
+
 
 class Rounds:
     """`cas`: forward rows that were dirty when the fence was lifted: they replace only what we knew."""
@@ -350,6 +353,10 @@ class Rounds:
             there = not {v.text for v in row.drop()}.isdisjoint(text.lower() for _, text in answer.records)
         if not there:
             self.shelf.bury(row, now, out, "the partner removed it")
+        elif self._holders.left_behind(row):
+            out.notes.append(Note(reasons.LEFT, now.wall, subject=row.name))
+            self.shelf.own(row, ME)
+            self.shelf.mark(row, now, out, "the partner does not know it")
         else:
             self.shelf.rest(row, State.CLEAN, 0.0)
             self.shelf.later(row, now, PEER_LOOK_S)

@@ -20,6 +20,7 @@ LAST_COPY_S = 90.0  # the last copy of a message may be signed this long after i
 CONFLICT_RETRY_S = 3600.0
 HURRY_S = 60.0  # a renewal hastens the retry of a conflict, but not more often
 PEER_LOOK_S = 3600.0
+PEER_FIRST_LOOK_S = 60.0  # a partner that is in contact removes its names at once
 NO_ZONE_CONFIGURED = "no zone is configured for it"
 UNSETTLED = frozenset({State.CONFLICT, State.BLOCKED, State.HELD, State.DEAD})
 
@@ -123,7 +124,7 @@ class Shelf:
         row.attempts = 0
         if row.owner == PEER:
             self.rest(row, State.CLEAN, 0.0)
-            self.later(row, now, None if row.want else PEER_LOOK_S)
+            self.later(row, now, None if row.want else PEER_FIRST_LOOK_S)
         elif row.want == row.have and not row.maybe and row.seal == row.held_guard:
             self.rest(row, State.CLEAN, 0.0)
             row.done_gen = row.gen

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failoverd.compile_names import NamePlan, NameScope
+from failoverd.ddns.dhcid import guard
 from failoverd.ddns.names import Replace, Rules
 from failoverd.dhcp.client import client_of
 from failoverd.dhcp.fqdn import E, N, O, Policy, S, Scope, read
@@ -283,3 +284,22 @@ def test_whatever_a_client_sends_reply_and_work_agree(
         assert bool(flags & O) == (bool(flags & S) != asked.server), "RFC 4702 2.1"
         if flags & S:
             assert ".".join(answer.labels) + "." == named.fqdn
+
+
+def test_an_address_counts_as_unheld_only_when_both_servers_see_it_so() -> None:
+    """Who removes a name that the partner does not know asks this first."""
+    duo = pair()
+    _, ack = ask(duo, 7, hostname=b"pc")
+    duo.settle()
+    address, name = ack.yiaddr, "pc.dyn.example.test."
+    lease = duo.lease("s", address)  # on a plain link it has no name there
+    mine, other = guard(lease.hw, lease.client_id, name), guard(b"\x01\x02\x03\x04\x05\x06\x07", b"", name)
+    unheld = duo.nodes["s"].planner.unheld
+    assert (unheld(address, name, mine), unheld(address, name, other), unheld(address, "", "")) == (False, True, False)
+    duo.release("p", 7, address)
+    duo.settle()
+    assert unheld(address, name, mine)
+    assert unheld(address, "", "")
+    duo.cut()
+    duo.until(lambda: duo.state("s") == "communications-interrupted")
+    assert not unheld(address, name, other)

@@ -1,0 +1,78 @@
+"""A client that went over to the partner and changed its name there: its old name is known to us only, and nobody else removes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from failoverd.ddns.rows import ME, PEER
+from failoverd.ports import DnsQuery, Origin
+from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
+
+H1 = "h1.example.test."
+
+
+def gone_over() -> Rig:
+    """We registered h1; the partner renewed the lease, under a name that it does not tell, and it ended there."""
+    rig = Rig()
+    rig.change(lease(10, 1))
+    rig.run()
+    rig.change(lease(10, 1, cltt=2000), Origin.PARTNER)
+    rig.free(10, Origin.PARTNER)
+    return rig
+
+
+def test_a_name_that_the_partner_does_not_know_is_removed_by_who_put_it_there() -> None:
+    """make torture, seed 11: a client renamed at the other server left its old name for ever."""
+    rig = gone_over()
+    asked: list[tuple[int, str, str]] = []
+
+    def unheld(address: int, name: str, guard: str) -> bool:
+        asked.append((address, name, guard))
+        return True
+
+    rig.planner.unheld = unheld
+    rig.pass_time(50)
+    assert len(rig.zone()) == 2  # the partner is given time to do it
+    rig.pass_time(30)
+    assert rig.zone() == set()
+    assert set(rig.master.zones[FORWARD].names) == {FORWARD}
+    assert rig.rows() == {}
+    assert "ddns-left-by-partner" in rig.notes
+    assert {address for address, _, _ in asked} == {NET + 10}
+    assert (H1, "") not in {(name, guard) for _, name, guard in asked}  # a forward name is asked for with its DHCID
+
+
+def test_the_partners_name_stays_when_somebody_may_hold_it() -> None:
+    rig = gone_over()
+    rig.pass_time(4000)
+    assert len(rig.zone()) == 2
+    assert rig.rows()["fwd", H1].owner == PEER
+    assert all(isinstance(message, DnsQuery) for message in rig.sent[2:])
+
+
+@pytest.mark.parametrize("where", ["192.0.2.11", "192.0.2.10"])
+def test_only_what_we_put_there_is_removed(where: str) -> None:
+    """The partner registered the name again, with another address or for another client, before we heard of that."""
+    rig = gone_over()
+    zone = rig.master.zones[FORWARD]
+    if where == "192.0.2.11":
+        zone.take(H1, "A")
+        zone.put(H1, 600, "A", where)
+    else:
+        zone.take(H1, "DHCID")
+        zone.put(H1, 600, "DHCID", "AAEBxx==")
+    rig.planner.unheld = lambda *_: True
+    rig.pass_time(200)
+    assert f"{H1} A {where}" in rig.zone()
+    assert zone.rrset(H1, "DHCID") is not None
+    assert ("fwd", H1) not in rig.rows()
+
+
+def test_a_name_that_is_wanted_again_meanwhile_is_ours() -> None:
+    rig = gone_over()
+    rig.planner.unheld = lambda *_: True
+    rig.pass_time(50)
+    rig.change(lease(10, 1, cltt=3000))
+    rig.pass_time(400)
+    assert rig.zone() == {f"{H1} A 192.0.2.10", f"10.{REVERSE} PTR {H1}"}
+    assert rig.rows()["fwd", H1].owner == ME
