@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 VALUES = frozenset({"notes", "ports"})
 ROOMS = frozenset({"leases", "dhcp", "failover", "ddns"})
-ALL = ROOMS | VALUES | {"config", "compile", "node", "status", "shell", "sim", "ctl"}
+ALL = ROOMS | VALUES | {"config", "compile", "node", "status", "shell", "sim", "decode", "ctl"}
 # room -> the rooms it may import beside itself. `failoverd` itself (the version) is everybody's.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "notes": frozenset(),
@@ -29,9 +29,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "compile": VALUES | ROOMS | {"config"},
     "status": VALUES | ROOMS | {"config", "compile", "node"},
     "node": VALUES | ROOMS | {"config", "compile", "status"},
-    "shell": ALL - {"sim", "ctl"},
-    "sim": ALL - {"shell", "ctl"},
-    "ctl": frozenset(),
+    "shell": ALL - {"sim", "decode", "ctl"},
+    "sim": ALL - {"shell", "decode", "ctl"},
+    "decode": frozenset(),  # a second opinion: it shares nothing with the codec that it is compared with
+    "ctl": frozenset({"decode"}),
 }
 PURE = ROOMS | VALUES | {"compile", "node", "status"}
 # Modules that await, open, sleep, log or read a clock. A pure room may not import them, nor anything below them.
