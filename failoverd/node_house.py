@@ -41,7 +41,7 @@ class House:
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
         self.rates = {name: Rate(now.mono) for name in self.table.pools}
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
-        self.planner.unheld = self._unheld
+        self.planner.unheld, self.planner.nameless = self._unheld, self._nameless
         self.conflicts = Conflicts(stored.conflicts)
         self.low_disk = False
         self.left_free: set[str] = set()
@@ -128,6 +128,13 @@ class House:
         if endpoint is None or endpoint.record.state is not ServerState.NORMAL:
             return False
         return lease.state is not BindingState.ACTIVE or (owner != "" and guard(lease.hw, lease.client_id, name) != owner)
+
+    def _nameless(self, address: int, name: str, owner: str) -> bool:
+        """Whether the partner gave an address to a client whose name it does not tell: one that owns `name` under `owner` ("": any)."""
+        lease = self.table.get(address)
+        if lease.state is not BindingState.ACTIVE or lease.fqdn or lease.partner_cltt <= lease.cltt:
+            return False
+        return owner == "" or guard(lease.hw, lease.client_id, name) == owner
 
     def endpoint_at(self, address: int) -> Endpoint | None:
         """The relationship that an address belongs to, None for none."""

@@ -41,7 +41,8 @@ class Planner:
     """`stored`: the rows of the store (JSON). `server`: our name, for the notes. Sends nothing until `fence(False, ...)`.
 
     `unheld`: whether surely nobody holds an address under a DHCID (name, DHCID; both "" for nobody at all): the node's to say, for a
-    lease that the partner gave has no name here."""
+    lease that the partner gave has no name here. `nameless`: the same arguments; whether the partner's client has the address, under a
+    name that we were not told."""
 
     def __init__(self, plan: DnsPlan, stored: list[str], server: str, rng: Random) -> None:
         self._plan = plan
@@ -54,6 +55,7 @@ class Planner:
         self._taking: deque[bytes] = deque()
         self._meeting: deque[bytes] = deque()
         self.unheld: Callable[[int, str, str], bool] = _unknown
+        self.nameless: Callable[[int, str, str], bool] = _unknown
         rows = [text for text in stored if not (is_hold(text) or is_seek(text) or is_follow(text))]
         self._shelf = Shelf(plan, rows)
         self._follower = Follower(plan, self._shelf, rng, filter(is_follow, stored), self._pointed)
@@ -233,6 +235,18 @@ class Planner:
             address = reverse_address(row.name)
             return address is not None and self.unheld(address, "", "")
         return all(self.unheld(ipv4(v.text), row.name, row.held_guard) for v in row.known() if v.rtype == "A")
+
+    def theirs(self, row: Row, values: tuple[Value, ...], guard: str) -> bool:
+        """Whether what is to be removed may be the partner's by now: the client came back there, and has the same address. The DHCID
+        and the value would not stop a removal that waited meanwhile (make torture, seed 12)."""
+        for value in values:
+            if value.rtype == "A" and self.nameless(ipv4(value.text), row.name, guard):
+                return True
+            if value.rtype == "PTR" and (address := reverse_address(row.name)) is not None:
+                forward = self._shelf.rows.get(row_key(row.target, FORWARD, value.text))
+                if self.nameless(address, value.text, (forward.held_guard or forward.guard) if forward is not None else ""):
+                    return True
+        return False
 
     def name_of(self, lease: Lease) -> str:
         """The name that a lease has in DNS, which is another than it asks for when that one is taken; "" for none."""

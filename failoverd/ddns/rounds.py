@@ -15,7 +15,7 @@ from failoverd.ddns.batch import Flight
 from failoverd.ddns.guards import Guard
 from failoverd.ddns.pace import Lane, backoff
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Ghost, Row, State, Value
-from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_LOOK_S, Shelf, ripe
+from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_FIRST_LOOK_S, PEER_LOOK_S, Shelf, ripe
 from failoverd.ddns.steps import (
     FRESH_GUARD,
     MODES,
@@ -57,6 +57,9 @@ class Holders(Protocol):
     def left_behind(self, row: Row) -> bool:
         """Whether nobody holds the address of what the partner was to remove."""
 
+    def theirs(self, row: Row, values: tuple[Value, ...], guard: str) -> bool:
+        """Whether the partner may have put `values` there under `guard`: its client has the address, under a name not told to us."""
+
 
 class Rounds:
     """`cas`: forward rows that were dirty when the fence was lifted: they replace only what we knew."""
@@ -81,6 +84,11 @@ class Rounds:
         if not guards:
             return None
         drop = tuple(Value(g.rtype, g.text) for g in row.ghosts if g.guard == guards[0])
+        if self._holders.theirs(row, drop, guards[0]):  # the client went over to the partner: it is no ghost as long as it is there
+            until = now.wall + PEER_FIRST_LOOK_S
+            row.ghosts = tuple(g._replace(until=max(g.until, until)) if g.guard == guards[0] else g for g in row.ghosts)
+            row.chase = ""
+            return None
         return Flight(row, lane, removal_step(row.kind, drop, self._mode), row.gen, drop, guards[0], ghost=True)
 
     def _round(self, row: Row, lane: Lane, now: Now, out: Output) -> Flight | None:
@@ -91,6 +99,13 @@ class Rounds:
             step: Step | None = None if row.want else Step.LOOK
         else:
             step = first_step(row, self._mode, self.shelf.eligible(row))
+            if step in REMOVALS and self._holders.theirs(row, row.drop(), row.held_guard):
+                if not row.want:  # it went over to the partner with its client, who has it again: the partner removes it
+                    row.owner = PEER
+                    self.shelf.mark(row, now, out, "the partner's client has the address again")
+                    return None
+                row.have = row.maybe = ()
+                step = first_step(row, self._mode, self.shelf.eligible(row))
             if step is Step.MATCH and row.key in self.cas:
                 step = Step.CAS if row.have else Step.REREAD
         if step is not None:
@@ -305,11 +320,12 @@ class Rounds:
             return
         self._settle_down(flight, State.CONFLICT, detail, now, out)
 
-    @staticmethod
-    def _haunted(row: Row, guard: str, seen: Records) -> bool:
-        """Whether a lost message of ours put there what stands in our way; something else under that DHCID is not ours to chase."""
+    def _haunted(self, row: Row, guard: str, seen: Records) -> bool:
+        """Whether a lost message of ours put there what stands in our way; something else under that DHCID is not ours to chase, nor
+        is what the partner's client may have there."""
         addresses = {each for each in seen if each[0] in {"A", "AAAA"}}
-        return any(g.guard == guard and (not addresses or (g.rtype, g.text) in addresses) for g in row.ghosts)
+        ghosts = [g for g in row.ghosts if g.guard == guard and (not addresses or (g.rtype, g.text) in addresses)]
+        return bool(ghosts) and not self._holders.theirs(row, tuple(Value(g.rtype, g.text) for g in ghosts), guard)
 
     def _reread(self, flight: Flight, answer: DnsAnswer, now: Now, out: Output) -> None:
         """Before a row that was dirty before we were cut off replaces anything (ddns.md 4.6): a newer value is not overwritten."""

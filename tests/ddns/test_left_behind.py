@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from failoverd.ddns.rows import ME, PEER
-from failoverd.ports import DnsQuery, Origin
+from failoverd.ports import DnsAnswer, DnsQuery, Origin
 from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
 
 H1 = "h1.example.test."
@@ -76,3 +76,52 @@ def test_a_name_that_is_wanted_again_meanwhile_is_ours() -> None:
     rig.pass_time(400)
     assert rig.zone() == {f"{H1} A 192.0.2.10", f"10.{REVERSE} PTR {H1}"}
     assert rig.rows()["fwd", H1].owner == ME
+
+
+def came_back_there(rig: Rig) -> None:
+    """The client of the freed address is bound there again, at the partner, who registers the same name: no change at the master."""
+    rig.planner.nameless = lambda address, name, guard: address == NET + 10
+
+
+def test_a_removal_that_waited_does_not_take_away_what_the_partner_registered_meanwhile() -> None:
+    rig = Rig()
+    rig.change(lease(10, 1))
+    rig.run()
+    rig.answer = lambda _: None  # the master is cut off from us
+    rig.free(10)
+    came_back_there(rig)
+    rig.answer = rig.master.answer
+    rig.pass_time(4000)
+    assert rig.zone() == {f"{H1} A 192.0.2.10", f"10.{REVERSE} PTR {H1}"}
+    assert {row.owner for row in rig.rows().values()} == {PEER}
+    rig.planner.nameless = lambda *_: False  # it is over there too, and the partner removed it
+    for zone, name, rtype in ((FORWARD, H1, "A"), (FORWARD, H1, "DHCID"), (REVERSE, f"10.{REVERSE}", "PTR")):
+        rig.master.zones[zone].take(name, rtype)
+    rig.pass_time(4000)
+    assert rig.rows() == {}
+
+
+def test_a_ghost_is_not_taken_away_while_the_partners_client_may_have_the_name() -> None:
+    """make torture, seed 12: 300 s after a lost message the live name of a client that had gone over to the partner was removed."""
+    rig = Rig()
+    rig.change(lease(10, 1))
+    rig.due()
+    rig.deliver(DnsAnswer(rig.wire.pop(0).ident, "TIMEOUT", "model"))  # it is lost, or it is not
+    rig.free(10)
+    rig.run()
+    assert rig.zone() == set()
+    assert rig.rows()["fwd", H1].ghosts
+    other = Rig(leases=[lease(10, 1)])  # the partner registers the name
+    assert other.zone() == set()
+    other.master = rig.master
+    other.answer = rig.master.answer
+    other.change(lease(10, 1, cltt=1500))
+    other.run()
+    live = {f"{H1} A 192.0.2.10", f"10.{REVERSE} PTR {H1}"}
+    assert rig.zone() == live
+    came_back_there(rig)
+    rig.pass_time(1000)
+    assert rig.zone() == live
+    rig.planner.nameless = lambda *_: False
+    rig.pass_time(400)
+    assert rig.rows() == {}

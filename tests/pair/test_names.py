@@ -303,3 +303,18 @@ def test_an_address_counts_as_unheld_only_when_both_servers_see_it_so() -> None:
     duo.cut()
     duo.until(lambda: duo.state("s") == "communications-interrupted")
     assert not unheld(address, name, other)
+
+
+def test_a_lease_of_the_partners_is_nameless_as_long_as_its_client_has_it_there() -> None:
+    duo = pair()
+    _, ack = ask(duo, 7, hostname=b"pc")
+    duo.settle()
+    address, name = ack.yiaddr, "pc.dyn.example.test."
+    lease = duo.lease("s", address)
+    mine, other = guard(lease.hw, lease.client_id, name), guard(b"\x01\x02\x03\x04\x05\x06\x07", b"", name)
+    here, there = (duo.nodes[server].planner.nameless for server in ("p", "s"))
+    assert (there(address, name, mine), there(address, name, other), there(address, "", "")) == (True, False, True)
+    assert not here(address, name, mine)  # who gave it knows the name
+    duo.release("p", 7, address)
+    duo.settle()
+    assert not there(address, name, mine)
