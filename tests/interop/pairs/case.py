@@ -96,6 +96,7 @@ def anybody(_cast: Cast, _side: Role | None) -> bool:
 def case(
     title: str,
     *,
+    name: str = "",
     casts: Sequence[Cast] = OURS,
     sides: Sequence[Role | None] = (None,),
     settings: Settings | None = None,
@@ -104,13 +105,14 @@ def case(
     refusals: Callable[[Cast, Role | None], bool] = nobody,
     weight: int = 30,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a case by its function's name. `title` may say {side}; `weight`: about how long it takes, the long ones begin first."""
+    """Register a case, by its function's name unless it has another. `title` may say {side}; `weight`: about how long it takes, the
+    long ones begin first."""
 
     def register(play: Callable[..., None]) -> Callable[..., None]:
-        name = play.__name__.replace("_", "-")
-        if name in CASES:
-            raise AssertionError(f"two cases are called {name}")
-        CASES[name] = Case(name, title, play, casts, sides, settings or Settings(), quick, hole, refusals, weight)
+        called = name or play.__name__.replace("_", "-")
+        if called in CASES:
+            raise AssertionError(f"two cases are called {called}")
+        CASES[called] = Case(called, title, play, casts, sides, settings or Settings(), quick, hole, refusals, weight)
         return play
 
     return register

@@ -158,14 +158,3 @@ def updates(bench: Bench) -> None:
     bench.expect(bool(products), "no update was acknowledged")
     if Product.OURS in products:
         bench.expect(bench.result.measured[f"BNDACK of {Product.OURS}"] < 0.5, "failoverd acknowledges at once")
-
-
-@case("nothing happens for 25 s: contact is kept", weight=40)
-def idle(bench: Bench) -> None:
-    bench.start()
-    bench.people.served(bench.people.arrive(2, 20))
-    for _ in range(10):
-        time.sleep(2.5)
-        bench.both("normal")()
-    moves = bench.moves()
-    bench.expect(moves == 0, f"{moves} moves out of normal in 25 idle seconds")

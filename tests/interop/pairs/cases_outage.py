@@ -8,6 +8,7 @@ from tests.interop.pairs.bench import Bench
 from tests.interop.pairs.case import ALL, SIDES, Cast, Hole, Settings, anybody, case
 from tests.interop.pairs.cases_contact import FULL_S
 from tests.interop.pairs.people import Client
+from tests.interop.pairs.record import twice
 from tests.interop.pairs.server import Product, Server
 from tests.lab.terms import Role
 
@@ -172,7 +173,7 @@ def both_declared(bench: Bench) -> None:
     groups = [bench.people.arrive(14, 20, reach=(server.address,)) for server in bench.servers]
     for clients in groups:
         bench.people.served(clients, 3 * bench.settings.mclt_s + 20)
-    bench.expect(bool(bench.people.twice()), "addresses were given twice: without them there is nothing to settle")
+    bench.expect(bool(twice(bench.people.told())), "addresses were given twice: without them there is nothing to settle")
     bench.normal(90, since=bench.heal())
     everybody = [*old, *groups[0], *groups[1]]
     bench.people.only(everybody, [server.address for server in bench.servers])

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 from failoverd.failover.message import ServerState
-from tests.interop.pairs.bench import Bench
+from tests.interop.pairs.bench import Bench, Failure
 from tests.interop.pairs.case import ALL, SIDES, Cast, case
 from tests.interop.pairs.cases_outage import SMALL, by_product, declared, settled
 from tests.lab.terms import Role
-from tests.lab.wait import until
+from tests.lab.wait import LabError, until
 
 S = ServerState
 
@@ -108,44 +108,66 @@ def restart_recover_wait(bench: Bench, side: Role) -> None:
     bench.normal(bench.settings.mclt_s + 45)
 
 
-def planted(primary: ServerState, secondary: ServerState) -> Callable[[Bench], None]:
-    """Both stop, and come back as if they had been in these states."""
+def planted(*pairs: tuple[ServerState, ServerState]) -> Callable[[Bench], None]:
+    """Both stop, and come back as if they had been in these states (primary, secondary); one pair of states after the other."""
 
     def play(bench: Bench) -> None:
         clients = settled(bench)
-        for server in bench.servers:
-            server.stop()
-        bench.primary.plant(primary, secondary)
-        bench.secondary.plant(secondary, primary)
-        for server in bench.servers:
-            server.start()
-        bench.normal(bench.settings.mclt_s + 75)
-        failed = bench.people.renewed(clients, rebind=True)
-        bench.expect(not failed, f"{len(failed)} of the clients were not renewed")
+        for primary, secondary in pairs:
+            for server in bench.servers:
+                server.stop()
+            bench.primary.plant(primary, secondary)
+            bench.secondary.plant(secondary, primary)
+            for server in bench.servers:
+                server.start()
+            words = f"saved {primary.words} and {secondary.words}"
+            try:
+                bench.normal(bench.settings.mclt_s + 75)
+            except LabError as error:
+                raise Failure(f"{words}: {error}") from None
+            failed = bench.people.renewed(clients, rebind=True)
+            bench.expect(not failed, f"{words}: {len(failed)} of the clients were not renewed")
         bench.people.served(bench.people.arrive(6, 20))
 
-    play.__name__ = f"saved_{primary.name}_{secondary.name}".lower()
     return play
 
 
-SAVED = (
-    (S.NORMAL, S.NORMAL),
-    (S.POTENTIAL_CONFLICT, S.POTENTIAL_CONFLICT),
-    (S.POTENTIAL_CONFLICT, S.RESOLUTION_INTERRUPTED),
-    (S.RESOLUTION_INTERRUPTED, S.POTENTIAL_CONFLICT),
-    (S.RESOLUTION_INTERRUPTED, S.RESOLUTION_INTERRUPTED),
-    (S.CONFLICT_DONE, S.POTENTIAL_CONFLICT),
-    (S.CONFLICT_DONE, S.RESOLUTION_INTERRUPTED),
-    (S.RECOVER, S.PARTNER_DOWN),
-    (S.PARTNER_DOWN, S.RECOVER),
-    (S.RECOVER_DONE, S.PARTNER_DOWN),
-    (S.PARTNER_DOWN, S.RECOVER_DONE),
-    (S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN),
-    (S.PARTNER_DOWN, S.COMMUNICATIONS_INTERRUPTED),
-)
-for one, two in SAVED:
+SAVED: dict[str, tuple[str, tuple[tuple[ServerState, ServerState], ...]]] = {
+    "saved-conflict-done": (
+        "the primary in conflict-done",
+        ((S.CONFLICT_DONE, S.POTENTIAL_CONFLICT), (S.CONFLICT_DONE, S.RESOLUTION_INTERRUPTED)),
+    ),
+    "saved-conflict": (
+        "each in potential-conflict or resolution-interrupted",
+        (
+            (S.POTENTIAL_CONFLICT, S.POTENTIAL_CONFLICT),
+            (S.POTENTIAL_CONFLICT, S.RESOLUTION_INTERRUPTED),
+            (S.RESOLUTION_INTERRUPTED, S.POTENTIAL_CONFLICT),
+            (S.RESOLUTION_INTERRUPTED, S.RESOLUTION_INTERRUPTED),
+        ),
+    ),
+    "saved-recovery": (
+        "one in partner-down, the other in recover or recover-done",
+        (
+            (S.RECOVER, S.PARTNER_DOWN),
+            (S.PARTNER_DOWN, S.RECOVER),
+            (S.RECOVER_DONE, S.PARTNER_DOWN),
+            (S.PARTNER_DOWN, S.RECOVER_DONE),
+        ),
+    ),
+    "saved-apart": (
+        "both in normal; one in partner-down, the other in communications-interrupted",
+        (
+            (S.NORMAL, S.NORMAL),
+            (S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN),
+            (S.PARTNER_DOWN, S.COMMUNICATIONS_INTERRUPTED),
+        ),
+    ),
+}
+for name, (words, pairs) in SAVED.items():
     case(
-        f"both restart, saved: primary {one.words}, secondary {two.words}",
-        weight=40,
-        quick=[(Cast.DHCPD_FIRST, None)] if (one, two) == (S.CONFLICT_DONE, S.POTENTIAL_CONFLICT) else (),
-    )(planted(one, two))
+        f"both restart, saved: {words}",
+        name=name,
+        weight=25 + 25 * len(pairs),
+        quick=[(Cast.DHCPD_FIRST, None)] if name == "saved-conflict-done" else (),
+    )(planted(*pairs))

@@ -1,7 +1,6 @@
 """Many DHCP clients behind one relay address, and an independent record of what each of them was told.
 
-The record knows no server and no database: it is made of the ACKs, NAKs and silences on the clients' side of the wire. From it come
-the figures of the table: who was refused, who was without a lease for how long, which address two clients held at once.
+The record knows no server and no database: it is made of the ACKs, NAKs and silences on the clients' side of the wire.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tests.interop.pairs.record import Told
 from tests.lab.lab import NETNS, Host
 from tests.lab.load import ACK, DISCOVER, HEADER, MAGIC, NAK, OFFER, REQUEST, ZERO, options_of
 from tests.lab.wait import LabError, until
@@ -71,20 +71,6 @@ class Phase(StrEnum):
 HOLDS = frozenset({Phase.BOUND, Phase.RENEWING, Phase.REBINDING})
 
 
-@dataclass(slots=True, frozen=True)
-class Told:
-    """One entry of the record: `what` is ACK, NAK, RELEASE, DECLINE, EXPIRE. `asked`: when the answered message was sent, from which
-    a lease counts (RFC 2131 4.4.1). Times in UTC seconds."""
-
-    at: float
-    what: str
-    mac: str
-    address: str
-    server: str = ""
-    lease_s: int = 0
-    asked: float = 0.0
-
-
 @dataclass(slots=True)
 class Client:
     """One client. `reach`: the servers that hear it. `until`: the end of its lease. Times in UTC seconds."""
@@ -117,15 +103,6 @@ class Client:
     def holds(self) -> bool:
         """Whether it has a lease that has not ended."""
         return self.phase in HOLDS
-
-
-@dataclass(slots=True, frozen=True)
-class Hold:
-    """A client held an address from..until."""
-
-    mac: str
-    since: float
-    until: float
 
 
 class People:
@@ -275,39 +252,10 @@ class People:
             found = [(wait, c) for c in self.clients for wait in [*c.waits, *([now - c.without] if c.without else [])]]
         return sorted(found, key=lambda each: -each[0])
 
-    def holds(self) -> dict[str, list[Hold]]:
-        """Address -> who held it when, from the record."""
-        found: dict[str, list[Hold]] = {}
+    def told(self) -> list[Told]:
+        """The record so far."""
         with self._lock:
-            record = list(self.record)
-        for told in record:
-            rows = found.setdefault(told.address, [])
-            mine = next((n for n in range(len(rows) - 1, -1, -1) if rows[n].mac == told.mac), None)
-            if told.what == "ACK":
-                end = told.asked + told.lease_s
-                if mine is not None and rows[mine].until >= told.asked:
-                    rows[mine] = Hold(told.mac, rows[mine].since, end)
-                else:
-                    rows.append(Hold(told.mac, told.at, end))
-            elif mine is not None and rows[mine].until > told.at:
-                rows[mine] = Hold(told.mac, rows[mine].since, told.at)
-        return found
-
-    def twice(self, slack_s: float = 1.0) -> dict[str, tuple[Hold, Hold]]:
-        """Addresses that two clients held at once for longer than `slack_s` (a server counts in whole seconds)."""
-        found = {}
-        for address, rows in self.holds().items():
-            for n, one in enumerate(rows):
-                for other in rows[n + 1 :]:
-                    both = min(one.until, other.until) - max(one.since, other.since)
-                    if one.mac != other.mac and both > slack_s:
-                        found[address] = (one, other)
-        return found
-
-    def denied(self) -> list[Told]:
-        """NAKs to clients whose lease had not ended: leases lost."""
-        with self._lock:
-            return [told for told in self.record if told.what == "NAK" and told.asked + told.lease_s > told.at]
+            return list(self.record)
 
     # --- the engine ---
 
