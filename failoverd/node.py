@@ -90,6 +90,8 @@ class Node(House):
         """Take what happened, then do what is due. `commit_age_s`: how long a commit has been under way (safety.md 4)."""
         self.now = now
         hung = any(commit_age_s > e.terms.max_response_delay_s / 3 for e in self.endpoints.values())
+        for endpoint in self.endpoints.values():
+            endpoint.read_clock(now)
         self.rights.clear()
         for each in inputs:
             if not isinstance(each, ClientDatagram):

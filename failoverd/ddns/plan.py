@@ -348,6 +348,11 @@ class Planner:
         """Whether nothing is sent at all (safety.md 25)."""
         return self._outbox.paused
 
+    @property
+    def inflight(self) -> int:
+        """Messages that are out."""
+        return len(self._outbox.flights)
+
     def row(self, key: bytes) -> Row | None:
         """One row. Not to be changed."""
         return self._shelf.rows.get(key) or self._shelf.waiting.get(key)
@@ -375,7 +380,7 @@ class Planner:
         counts[State.HELD] += len(self._shelf.waiting)
         return {
             "paused": self._outbox.paused,
-            "inflight": len(self._outbox.flights),
+            "inflight": self.inflight,
             "rows": {str(state): n for state, n in counts.items()},
             "peer_rows": peer,
             "taking_over": len(self._taking),

@@ -77,9 +77,9 @@ class Rounds:
 
     def _ghost(self, row: Row, lane: Lane, now: Now) -> Flight | None:
         """Take away what a lost message may have put there, when no copy of it can come any more or when it is in our way."""
-        if row.owner == ME:
-            mine = {(row.guard, *v.rr) for v in row.want}
-            row.ghosts = tuple(g for g in row.ghosts if not ripe(g.until, now) or g[:3] not in mine)  # saying it again is enough
+        # What is wanted again is said again, by us or by the partner: to take it away would be wrong (simulator, disk full).
+        wanted = {(row.guard, *v.rr) for v in row.want}
+        row.ghosts = tuple(g for g in row.ghosts if not ripe(g.until, now) or g[:3] not in wanted)
         guards = [g.guard for g in row.ghosts if ripe(g.until, now) or (row.chase and g.guard == row.chase)]
         if not guards:
             return None

@@ -71,6 +71,8 @@ class Links:
         self.dialing = False
         self.next_dial = now.mono
         self.offset_from = now.mono
+        self.clock_gap = now.wall - now.mono
+        self.newest_offset = record.offset or 0
         self._sent_now = False
         self.apart_since = 0  # the last proven contact before this link
         self.security = LinkSecurity(terms.name)
@@ -78,8 +80,22 @@ class Links:
 
     @property
     def slack_s(self) -> int:
-        """How far a comparison across the clocks errs to the safe side (safety.md 10)."""
-        return UNKNOWN_OFFSET_S if self.record.offset is None else abs(self.record.offset)
+        """How far a comparison across the clocks errs to the safe side (safety.md 10): by the offset as it was measured, or as it is now
+        that our clock was set since, or as the newest message has it, whichever is most. After a reboot nobody can tell."""
+        offset = self.record.offset
+        if offset is None:
+            return UNKNOWN_OFFSET_S
+        set_since = round(self.clock_gap - self.record.offset_gap)
+        found = max(abs(offset), abs(offset - set_since), abs(self.newest_offset))
+        return min(found, max(UNKNOWN_OFFSET_S, abs(offset)))
+
+    def read_clock(self, now: Now) -> None:
+        """The clocks, at the beginning of each step."""
+        self.clock_gap = now.wall - now.mono
+
+    def _measured(self, offset: int, now: Now) -> None:
+        self.record.offset, self.record.offset_gap = offset, now.wall - now.mono
+        self.offset_from = now.mono
 
     def on_message(self, message: Message, now: Now) -> None:
         """A message on the established link."""
@@ -255,10 +271,10 @@ class Links:
         self.link = link
         self.apart_since = self.record.proven
         self.record.partner_max_unacked = self.offer.max_unacked
-        self.record.offset = message.time - int(now.wall)
-        self.offset_from = now.mono
-        if abs(self.record.offset) > handshake.SKEW_WARN_S:
-            self.house.note(reasons.SKEW, now, subject=self.terms.name, detail=f"{self.record.offset:+d} s")
+        self.newest_offset = message.time - int(now.wall)
+        self._measured(self.newest_offset, now)
+        if abs(self.newest_offset) > handshake.SKEW_WARN_S:
+            self.house.note(reasons.SKEW, now, subject=self.terms.name, detail=f"{self.newest_offset:+d} s")
         self.house.note(reasons.LINKED, now, subject=self.terms.name, detail=self.offer.vendor)
         self.on_established(now)
 
@@ -288,11 +304,11 @@ class Links:
 
     def _proven(self, message: Message, now: Now) -> None:
         """Contact is proven by the partner's send time, put into our clock by the least delayed sample (safety.md 10, 11)."""
-        sample = message.time - int(now.wall)
+        sample = self.newest_offset = message.time - int(now.wall)
         record = self.record
         if record.offset is None or sample > record.offset or now.mono - self.offset_from > OFFSET_WINDOW_S:
-            record.offset = sample
-            self.offset_from = now.mono
+            self._measured(sample, now)
+        assert record.offset is not None
         record.proven = max(record.proven, min(int(now.wall), message.time - record.offset))
 
     def _lost(self, reason: str, now: Now) -> None:

@@ -29,6 +29,7 @@ class RelationshipRecord:
     `operated`                 operation stamp: this server may have granted leases up to then + STAMP_S (safety.md 14)
     `proven`                   send time, in our clock, of the partner's last message: the last proven contact (safety.md 11)
     `offset`                   the partner's clock minus ours when last measured, None when unknown
+    `offset_gap`               our wall clock less CLOCK_BOOTTIME at that moment: what it differs by now, our clock was set since
     `wait_mclt_s`              largest MCLT in force since both were last normal with everything acked (safety.md 9)
     `partner_down_since`       from when waits in partner-down count (entry, or the operator's --since), 0 outside
     `wait_all`                 partner-down declared in doubt (safety.md 12)
@@ -49,6 +50,7 @@ class RelationshipRecord:
     operated: int = 0
     proven: int = 0
     offset: int | None = None
+    offset_gap: float = 0.0
     mclt_s: int = 0
     wait_mclt_s: int = 0
     partner_down_since: int = 0

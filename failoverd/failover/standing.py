@@ -153,6 +153,7 @@ class Standing(Links):
             slack_s=self.slack_s,
             expire=(self.terms.primary and service is Service.COOPERATING) or alone,
             rewind=service is Service.NOT_COOPERATING or down,
+            outdated=self.boot.restored,
             frozen=frozen,
         )
 

@@ -136,6 +136,7 @@ class Transitions(Standing):
             record.epoch += 1
             record.partner_down_since = int(now.wall)
             record.wait_all = record.wait_all or waits.partner_may_hold_our_half(record, old, self.boot, now.wall)
+            record.wait_mclt_s = max(record.wait_mclt_s, waits.forgotten_for(record, self.boot))
             self.tried_since_boot = True
         elif new is not S.PARTNER_DOWN:
             record.partner_down_since, record.wait_all = 0, False

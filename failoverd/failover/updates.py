@@ -94,6 +94,7 @@ class Updates(UpdateQueue):
             resolving=state in CONFLICTING,
             ruled=ruled,
             confirmed=self.house.table.confirmed(binding.address),
+            outdated=rights.outdated,
         )
         return None if verdict.accept else (verdict.reject, verdict.text)
 

@@ -24,6 +24,13 @@ def recover_until(record: RelationshipRecord, boot: BootFacts, partner_is_dhcpd:
     return max(record.operated, int(boot.newest_commit)) + mclt, False
 
 
+def forgotten_for(record: RelationshipRecord, boot: BootFacts) -> int:
+    """How long a lease may still run that this server, without its earlier database, knows nothing of, and nobody else is there to say:
+    in partner-down every address waits for it (simulator; safety.md 12 and 15 speak of MCLT, which the forgotten leases exceed)."""
+    lost = record.virgin_database and not record.new_pair
+    return boot.longest_lease_s if lost or boot.restored else 0
+
+
 def past_bound(record: RelationshipRecord, wall: float) -> bool:
     """In doubt for so long that a partner in partner-down may have used our own free addresses (safety.md 12)."""
     return record.doubt is not None and record.doubt + record.mclt_s <= wall

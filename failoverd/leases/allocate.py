@@ -159,13 +159,14 @@ def pick(
             if fit and table.offered_to(requested, mono) in (b"", client):
                 return Choice(lease)
     for pool in serving:
-        lease_or_none = _free_of(table, pool, client, rights_of(pool.relationship), now, mono)
+        lease_or_none = free_of(table, pool, client, rights_of(pool.relationship), now, mono)
         if lease_or_none is not None:
             return Choice(lease_or_none)
     return Choice(None, why or _why_none(table, serving, rights_of))
 
 
-def _free_of(table: LeaseTable, pool: Pool, client: bytes, rights: Rights, now: int, mono: float) -> Lease | None:
+def free_of(table: LeaseTable, pool: Pool, client: bytes, rights: Rights, now: int, mono: float) -> Lease | None:
+    """The address that a client who is new in a pool would get from this server now, None when it has none for it."""
     state = table.pools[pool.name]
     own = rights.own if rights.failover else BindingState.FREE
     other = BindingState.BACKUP if own is BindingState.FREE else BindingState.FREE

@@ -123,6 +123,7 @@ def judge(
     resolving: bool = False,
     ruled: bool = False,
     confirmed: int = 0,
+    outdated: bool = False,
 ) -> Verdict:
     """Judge one BNDUPD for `lease` (6.3 steps 4 to 10; 1 to 3 are the caller's). Times UTC seconds, an absent one 0.
 
@@ -130,12 +131,15 @@ def judge(
     ahead; at most 65 s of it are used (dhcpd's tolerance): an end within it counts as passed, since the partner that expires first
     is the one whose clock is ahead, and a failoverd partner has waited that slack already. `resolving`: we are in conflict resolution.
     `ruled`: the partner, the primary, has judged already. `confirmed`: when we last acknowledged what remains of the lease without a
-    write, 0 for never since it changed.
+    write, 0 for never since it changed. `outdated`: our database is an earlier copy: what the partner had acked it has seen past, and
+    its later word is taken, whatever our record says (safety.md 15).
     """
     try:
         told = BindingState(state)
     except ValueError:
         return Verdict(False, MISC, f"{_dotted(lease.address)}: binding status {state} is unknown")
+    if outdated and (not lease.owed or cltt > max(lease.cltt, lease.partner_cltt)):
+        return _client(told, hw, client_id) or Verdict(True)
     ahead_of = now + min(slack_s, LONGEST_SLACK_S)
     if resolving and told is ACTIVE and contested(lease, hw, client_id, now - slack_s):
         if not ruled and ours_stands(lease.cltt, cltt, slack_s, primary):

@@ -67,6 +67,9 @@ def on_clock(lease: Lease, rights: Rights, now: int) -> Lease:
     """The lease's time has come (mclt.due). EXPIRED, RELEASED and RESET are freed in partner-down (7.3)."""
     if lease.state is BindingState.ACTIVE:
         return expired(lease, rights, now)
+    if lease.state is BindingState.ABANDONED and lease.owed:
+        # The partner has not heard of it and may renew the client that it knows: free once it agrees (simulator, seed 1246).
+        return lease.evolve(state=BindingState.RESET, ends=now, rejected=0)
     if lease.state is BindingState.ABANDONED:
         return lease.evolve(state=BindingState.FREE, owed=rights.failover)
     return free(lease, rights.own if rights.failover else BindingState.FREE).evolve(owed=rights.failover)

@@ -27,6 +27,7 @@ class Rights:
     `rewind`             an address that was announced to nobody may be recycled (failover-protocol.md 7.4)
     `resolving`          both servers may have granted one address: only clients that are ACTIVE here are renewed, and `why` names the Note
                          for all others (safety.md 19)
+    `outdated`           our database is older than what we once knew: a later word of the partner's is right (safety.md 15)
     `frozen`             the clock cannot be trusted after a lone boot: nothing is granted beyond what was (safety.md 10)
     """
 
@@ -47,6 +48,7 @@ class Rights:
     expire: bool = True
     rewind: bool = False
     resolving: bool = False
+    outdated: bool = False
     frozen: bool = False
 
 

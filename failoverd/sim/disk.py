@@ -6,22 +6,23 @@ from collections.abc import Sequence
 
 from failoverd.ports import Kind, Stored, Write
 
+Rows = dict[tuple[Kind, bytes], str]
+
 
 class Disk:
-    """One server's store. `delay_s`: how long commits take now; `failing`: the next one raises."""
+    """One server's store. `delay_s`: how long commits take now; `failing`: the next one raises; `low`: there is little room."""
 
     def __init__(self) -> None:
         """Empty, fast and sound."""
         self.delay_s = 0.003
         self.failing = False
-        self.generation = 0
+        self.low = False
         self.newest_wall = 0.0
-        self._rows: dict[tuple[Kind, bytes], str] = {}
+        self._rows: Rows = {}
 
     def commit(self, writes: Sequence[Write], wall: float) -> None:
         """One transaction."""
         for write in writes:
-            self.generation += 1
             if write.kind is Kind.EVENT:
                 continue
             if write.record is None:
@@ -30,14 +31,32 @@ class Disk:
                 self._rows[write.kind, write.key] = write.record
         self.newest_wall = max(self.newest_wall, wall)
 
+    def copy(self) -> tuple[Rows, float]:
+        """What `put_back` takes: the file as it is now."""
+        return dict(self._rows), self.newest_wall
+
+    def put_back(self, copy: tuple[Rows, float]) -> None:
+        """The file of earlier is here again; the marker beside it says that it is older than what was reached (safety.md 15), and the
+        store tells the node so at every boot until the node deletes that."""
+        self._rows, self.newest_wall = dict(copy[0]), copy[1]
+        self._rows[Kind.META, b"rollback"] = "1"
+
+    def lose(self) -> None:
+        """A new disk: file and marker are gone."""
+        self._rows, self.newest_wall = {}, 0.0
+
     def stored(self) -> Stored:
         """What a boot reads."""
         rows = sorted(self._rows.items())
         return Stored(
-            leases=[record for (kind, _), record in rows if kind is Kind.LEASE],
+            leases=self.leases(),
             ddns=[record for (kind, _), record in rows if kind is Kind.DDNS],
             relationships=[record for (kind, _), record in rows if kind is Kind.RELATIONSHIP],
             meta={key.decode(): record for (kind, key), record in rows if kind is Kind.META},
             newest_wall=self.newest_wall,
             conflicts=[record for (kind, _), record in rows if kind is Kind.CONFLICT],
         )
+
+    def leases(self) -> list[str]:
+        """The records of all leases, by address."""
+        return [record for (kind, _), record in sorted(self._rows.items()) if kind is Kind.LEASE]

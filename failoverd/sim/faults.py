@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from failoverd.sim.pair import Pair
 from failoverd.sim.server import RELATIONSHIP, Server
 from failoverd.sim.trace import Declared, Fault
 from failoverd.sim.world import World
+
+RESTART_GRACE_S = 60.0
+MOST_DRIFT = 0.08  # seconds a second: how fast chrony slews at most
+MOST_SKEW_S = 50.0  # the clocks of both, together, from the truth
 
 
 class Faults:
@@ -32,6 +37,9 @@ class Faults:
             (self._bad_udp, 2),
             (self._slow_link, 2),
             (self._no_master, 1),
+            (self._full_disk, 1),
+            (self._set_clock, 2),
+            (self._other_disk, 1),
         ]
         self._kinds = [kind for kind, weight in kinds for _ in range(weight if self.rng.random() < 0.6 else 0)] or [self._cut]
 
@@ -50,6 +58,8 @@ class Faults:
             client.reach = {server.name for server in pair.servers}
         for server in pair.servers:
             server.disk.delay_s, server.disk.failing = 0.003, False
+            server.room(False)
+            server.clock.drift(0.0)
             server.paused = False
             server.boot()
             server.deliver()
@@ -198,12 +208,67 @@ class Faults:
         server.disk.failing = True
         self._later(60.0, server.boot)
 
+    def _full_disk(self) -> None:
+        """Two servers of one kind fill their disks in the same hour (safety.md 7)."""
+        full = list(self.pair.servers) if self.rng.random() < 0.3 else [self._one()]
+        for server in full:
+            self._note("disk full", server.name)
+            server.room(True)
+            self._later(100.0, partial(server.room, False))
+
+    def _other_disk(self) -> None:
+        """A server falls and comes back with an earlier copy of its database, or with none (safety.md 15). When the other one's is not
+        whole either, nobody knows the leases of before, and no rule can help."""
+        server = self._one()
+        if not self._whole(self._other(server)):
+            return
+        if self.rng.random() < 0.4:
+            self._note("disk lost", server.name)
+            server.change_disk("disk lost", server.disk.lose)
+            self._later(60.0, server.boot)
+            return
+        copy = server.disk.copy()
+        if not copy[0]:
+            return
+
+        def put_back() -> None:
+            if not self._whole(self._other(server)):
+                return
+            self._note("disk rolled back", server.name)
+            server.change_disk("disk rolled back", partial(server.disk.put_back, copy))
+            self._later(30.0, server.boot)
+
+        self._later(self.rng.choice((30.0, 300.0)), put_back)
+
+    def _whole(self, server: Server) -> bool:
+        """Its database has all leases, as far as it ever knew them: nothing was lost since it was last normal for a lease's time."""
+        return self.world.t > server.whole_from_t
+
+    def _set_clock(self) -> None:
+        """A wall clock is set, or runs fast or slow for a while; both stay within the 60 s of safety.md 10."""
+        server = self._one()
+        room = MOST_SKEW_S - abs(self._other(server).clock.skew_s)
+        to = self.rng.uniform(-room, room)
+        if self.rng.random() < 0.5:
+            self._note("clock set", server.name)
+            server.clock.step(to - server.clock.skew_s)
+            server.deliver()
+            return
+        way_s = to - server.clock.skew_s
+        rate = self.rng.uniform(0.001, MOST_DRIFT)
+        self._note("clock drifts", server.name)
+        server.clock.drift(rate if way_s > 0 else -rate)
+        self.world.after(abs(way_s) / rate, partial(server.clock.drift, 0.0))
+
     # --- the operator -----------------------------------------------------------------------------------------------------
 
     def _declare(self, server: Server) -> None:
         """partner-down, if this server runs, and its partner does not (or the plan is a wrong one)."""
         partner = self._other(server)
-        running = partner.up and not partner.paused
+        # A survivor that restarts within 60 s goes on in partner-down (safety.md 12): it is not dead, as the operator says.
+        running = (partner.up and not partner.paused) or (
+            partner.saved_state == "partner-down" and self.world.t < partner.fell_t + RESTART_GRACE_S
+        )
         if not server.up or server.paused or (running and not self.wrong):
             return
         answers = len(server.replies)

@@ -10,13 +10,14 @@ from failoverd.sim.clients import Client, Habits, Segment
 from failoverd.sim.master import Master
 from failoverd.sim.network import Datagrams, Tcp
 from failoverd.sim.server import Server
-from failoverd.sim.trace import Started, Zones
+from failoverd.sim.trace import Look, Started, Zones
 from failoverd.sim.world import World
 
 A, B = 0x0A0A0001, 0x0A0A0002
 RELAY = 0x0A1400FE
 FIRST = 10  # host part of the first address of each pool
 DNS_TIMEOUT_S = 3.0
+PLACES = (Segment("link", 0), Segment("relayed", RELAY))  # in the order of the pools
 
 TEXT = """
 site = "sim"
@@ -104,8 +105,7 @@ class Pair:
         self.b = Server(world, "b", B, config, terms.skew_s[1], self.tcp, self._to_client, self._to_master)
         self.a.partner, self.b.partner = self.b, self.a
         self.servers = (self.a, self.b)
-        places = (Segment("link", 0), Segment("relayed", RELAY))
-        self.clients = [Client(world, n, self.servers, self.udp, places, self._habits()) for n in range(terms.clients)]
+        self.clients = [Client(world, n, self.servers, self.udp, PLACES, self._habits()) for n in range(terms.clients)]
         world.trace.add(Started(world.t, world.seed, terms.mclt_s, (("a", terms.skew_s[0]), ("b", terms.skew_s[1]))))
 
     def _habits(self) -> Habits:
@@ -150,6 +150,20 @@ class Pair:
 
         self.dns.carry(asked)
         self.world.after(DNS_TIMEOUT_S, lambda: answer("TIMEOUT", (), "no answer"))
+
+    def look(self) -> Look:
+        """Who waits, what could be given, and how much each server keeps."""
+        waiting = tuple(
+            (client.name, client.place.name, client.began)
+            for client in self.clients
+            if client.state == "selecting" and client.reach == {"a", "b"}
+        )
+        free = {place.name: 0 for place in PLACES}
+        for server in self.servers:
+            for place, count in zip(PLACES, server.gives(), strict=True):
+                free[place.name] += count
+        sizes = tuple((server.name, *size) for server in self.servers for size in server.sizes())
+        return Look(self.world.t, waiting, tuple(free.items()), sizes)
 
     def zones(self) -> Zones:
         """The zones, and what the servers' leases want, as both see it (checks.never_quiet proves that they see the same)."""

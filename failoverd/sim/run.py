@@ -5,15 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-from failoverd.sim.checks import Violation, judge
+from failoverd.sim.checks import judge
 from failoverd.sim.faults import Faults
 from failoverd.sim.pair import Pair, Terms, draw
 from failoverd.sim.server import RELATIONSHIP
 from failoverd.sim.trace import Answered, Fault, Held, Quiet, Trace
+from failoverd.sim.violation import Violation
 from failoverd.sim.world import World
 
 FAULTS_FROM_S = 60.0
 SETTLE_S = 60.0  # the clients are silent before the end
+LOOK_S = 15.0
 LOOKS = 120  # at the end, half a second apart, until nothing is on its way
 NORMAL_S = 200.0  # beyond MCLT and the clocks' slack, both must be normal this long after the faults
 
@@ -60,7 +62,9 @@ def finish(world: World, pair: Pair, bound_s: float) -> None:
     """The quiet end: clients live on for a while, then are silent, then both servers are asked what they think."""
     world.trace.add(Quiet(world.t, bound_s))
     end = world.t + bound_s + 2 * pair.terms.lease_s
-    world.run_until(end - SETTLE_S)
+    while world.t < end - SETTLE_S:
+        world.run_until(min(world.t + LOOK_S, end - SETTLE_S))
+        world.trace.add(pair.look())
     for client in pair.clients:
         client.stop()
     world.run_until(end)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from failoverd.config import Config
+from failoverd.ddns.pace import WINDOW_ALL
 from failoverd.dhcp.message import decode
+from failoverd.leases.allocate import free_of
 from failoverd.leases.lease import Lease
-from failoverd.node import Node
+from failoverd.node import DECISIONS, Node
 from failoverd.ports import (
     ClientDatagram,
     ClientSend,
     ClockState,
     Command,
     ConnectFailed,
+    DiskState,
     DnsAnswer,
     DnsQuery,
     DnsUpdate,
@@ -32,6 +36,7 @@ from failoverd.ports import (
     LinkSend,
     LinkUp,
     Now,
+    Origin,
     Output,
     Reply,
     Send,
@@ -39,13 +44,17 @@ from failoverd.ports import (
 )
 from failoverd.sim.disk import Disk
 from failoverd.sim.network import Tcp
-from failoverd.sim.trace import Answered, Booted, Committed, Crashed, Final, Heard, Moved, Sent
+from failoverd.sim.trace import Answered, Booted, Committed, Crashed, Final, Heard, Moved, Replaced, Sent
 from failoverd.sim.world import Clock, World
 
 RELATIONSHIP = "pair"
 BEAT_S = 0.0005  # from an input to its step
 OLD_S = 5.0  # safety.md 5
+LONGEST_LEASE_S = 900.0  # of all runs, MCLT and the slack of the clocks included
 LEAST_DELAY_S = 0.001
+NOBODY = b"\xff" * 7  # a client that no server knows
+NAMES_A_ROW = 4  # a removed name is kept while something lost may still put it back
+INPUTS_WAITING = 5000
 
 
 @dataclass(slots=True)
@@ -91,6 +100,9 @@ class Server:
         self._beats = False
         self._timer_t = 0.0
         self._state = ""
+        self.saved_state = ""  # before startup
+        self.fell_t = 0.0
+        self.whole_from_t = 0.0  # after its disk was changed: from when on it knows every lease again
         self._away = False  # this process stood still: only that makes a gap here, where nothing ticks in between
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -110,7 +122,7 @@ class Server:
         rows = sorted((lease.address, lease.to_json()) for lease in self.node.table.rows())
         self.world.trace.add(Booted(self.world.t, self.name, tuple(rows)))
         self._take(self.node.boot(now), now)
-        self.deliver(InterfaceAddresses("eth0", ((self.address, 24),)), ClockState(True))
+        self.deliver(InterfaceAddresses("eth0", ((self.address, 24),)), ClockState(True), DiskState(self.disk.low))
         self._look_at_state()
         self.tcp.stir()
 
@@ -120,9 +132,22 @@ class Server:
             return
         if self._flying is not None and self.rng.random() < 0.5:
             self._durable(self._flying)
-        self.up, self.powered, self.node = False, not power, None
+        self.up, self.powered, self.node, self.fell_t = False, not power, None, self.world.t
         self.world.trace.add(Crashed(self.world.t, self.name, why))
         self.tcp.died(self, power=power)
+
+    def change_disk(self, why: str, change: Callable[[], None]) -> None:
+        """Fall, and get another disk."""
+        self.crash(why)
+        change()
+        self.whole_from_t = inf
+        rows = sorted((lease.address, lease.to_json()) for lease in map(Lease.from_json, self.disk.leases()))
+        self.world.trace.add(Replaced(self.world.t, self.name, why, tuple(rows)))
+
+    def room(self, low: bool) -> None:
+        """The disk fills, or has room again (safety.md 7)."""
+        self.disk.low = low
+        self.deliver(DiskState(low))
 
     def pause(self, length_s: float) -> None:
         """The process stands still: nothing is read, nothing leaves."""
@@ -151,6 +176,34 @@ class Server:
         leases = tuple((lease.address, int(lease.state), lease.client, lease.ends, lease.owed) for lease in rows)
         state, partner = endpoint.state.words, endpoint.record.partner_state.words
         return Final(self.world.t, self.name, state, partner, endpoint.updates.owed, leases)
+
+    def gives(self) -> list[int]:
+        """For each pool whether this server, when it is in normal, has an address for a client that it does not know."""
+        node = self.node
+        if node is None or node.endpoints[RELATIONSHIP].state.words != "normal":
+            return [0, 0]
+        now = self.clock.read()
+        rights = node.endpoints[RELATIONSHIP].rights(now)
+        pools = (state.pool for state in node.table.pools.values())
+        return [int(free_of(node.table, pool, NOBODY, rights, int(now.wall), now.mono) is not None) for pool in pools]
+
+    def sizes(self) -> list[tuple[str, int, int]]:
+        """What is kept, how much of it, and its limit."""
+        node = self.node
+        if node is None:
+            return []
+        updates = node.endpoints[RELATIONSHIP].updates
+        addresses = sum(state.pool.size for state in node.table.pools.values())
+        names = 2 * addresses  # each address has a PTR, each live lease a name
+        return [
+            ("updates in flight", len(updates.flights), node.endpoints[RELATIONSHIP].record.partner_max_unacked or addresses),
+            ("updates owed", updates.owed, addresses),
+            ("leases", len(node.table), addresses),
+            ("names in flight", node.planner.inflight, WINDOW_ALL),
+            ("names in doubt", len(node.planner.row_keys()), NAMES_A_ROW * names),
+            ("decisions", len(node.decisions), DECISIONS),
+            ("inputs that wait", len(self._inputs), INPUTS_WAITING),
+        ]
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -227,12 +280,15 @@ class Server:
             self._wake()
 
     def _look_at_clock(self, now: Now) -> None:
-        """safety.md 5: a gap between beats is a lost link, told before anything buffered is stepped."""
+        """safety.md 5: a gap between beats, or a forward step of the wall clock, is a lost link, told before anything buffered is
+        stepped."""
         last, self._last = self._last, now
         away, self._away = self._away, False
-        if not away or now.mono - last.mono <= self._delay_s:
+        gap = now.mono - last.mono
+        stepped = (now.wall - last.wall) - gap
+        if max(gap if away else 0.0, stepped) <= self._delay_s:
             return
-        self._cut(f"beat-gap: {now.mono - last.mono:.1f} s")
+        self._cut(f"beat-gap: {gap:.1f} s, wall clock stepped {stepped:+.1f} s")
         self._inputs = [i for i in self._inputs if not isinstance(i, ClientDatagram)]
         for batch in filter(None, (self._flying, self._next)):
             held = [send for send, _ in batch.sends if isinstance(send, DnsUpdate)]
@@ -301,8 +357,9 @@ class Server:
 
     def _durable(self, batch: Batch) -> None:
         self.disk.commit(batch.writes, batch.wall)
-        leases = tuple((int.from_bytes(w.key[1:], "big"), w.record) for w in batch.writes if w.kind is Kind.LEASE)
-        self.world.trace.add(Committed(self.world.t, self.name, leases))
+        writes = [w for w in batch.writes if w.kind is Kind.LEASE]
+        leases = tuple((int.from_bytes(w.key[1:], "big"), w.record) for w in writes)
+        self.world.trace.add(Committed(self.world.t, self.name, leases, tuple(w.origin is Origin.CLIENT for w in writes)))
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
@@ -334,6 +391,10 @@ class Server:
         words = self.node.endpoints[RELATIONSHIP].state.words
         if words != self._state:
             self._state = words
+            if words != "startup":
+                self.saved_state = words
+            if words == "normal" and self.whole_from_t == inf:
+                self.whole_from_t = self.world.t + LONGEST_LEASE_S
             self.world.trace.add(Moved(self.world.t, self.name, words))
 
     def active(self) -> list[Lease]:

@@ -30,11 +30,22 @@ class Crashed(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A transaction became durable. `leases`: (address, record), None for a deleted row."""
+    """A transaction became durable. `leases`: (address, record), None for a deleted row; `granted`: of each of them, whether a
+    client's message changed it."""
 
     t: float
     server: str
     leases: tuple[tuple[int, str | None], ...]
+    granted: tuple[bool, ...]
+
+
+class Replaced(NamedTuple):
+    """The disk of a server that is down was changed for another: an earlier copy, or an empty one. `leases`: what it holds."""
+
+    t: float
+    server: str
+    why: str
+    leases: tuple[tuple[int, str], ...]
 
 
 class Answered(NamedTuple):
@@ -114,6 +125,16 @@ class Quiet(NamedTuple):
     bound_s: float
 
 
+class Look(NamedTuple):
+    """Somebody looks in, in the quiet end. `waiting`: (client, pool, since) of clients without an address that ask for one;
+    `free`: pool -> the addresses that one of the servers may give now; `sizes`: (server, what, how much, the named limit)."""
+
+    t: float
+    waiting: tuple[tuple[str, str, float], ...]
+    free: tuple[tuple[str, int], ...]
+    sizes: tuple[tuple[str, str, int, int], ...]
+
+
 class Final(NamedTuple):
     """The end of the run, clients silent for a while. `leases`: (address, state, client, ends, owed), never-used ones left out."""
 
@@ -138,6 +159,7 @@ Event = (
     | Booted
     | Crashed
     | Committed
+    | Replaced
     | Answered
     | Sent
     | Heard
@@ -147,6 +169,7 @@ Event = (
     | Moved
     | Fault
     | Quiet
+    | Look
     | Final
     | Zones
 )

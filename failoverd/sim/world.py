@@ -53,12 +53,25 @@ class World:
 
 
 class Clock:
-    """The two clocks of one server. `skew_s`: how far its wall clock is ahead of the truth."""
+    """The two clocks of one server. `skew_s`: how far its wall clock is ahead of the truth; `drift`: seconds gained a second."""
 
     def __init__(self, world: World, skew_s: float) -> None:
-        """Mono starts anywhere."""
-        self._world, self.skew_s = world, skew_s
+        """Mono starts anywhere, and keeps true time."""
+        self._world, self._skew_s, self._drift, self._since_t = world, skew_s, 0.0, world.t
         self._zero = -1000.0 - skew_s
+
+    @property
+    def skew_s(self) -> float:
+        """How far the wall clock is ahead of the truth now."""
+        return self._skew_s + self._drift * (self._world.t - self._since_t)
+
+    def step(self, by_s: float) -> None:
+        """Somebody sets the wall clock."""
+        self._skew_s, self._since_t = self.skew_s + by_s, self._world.t
+
+    def drift(self, rate: float) -> None:
+        """From now on the wall clock gains `rate` seconds a second."""
+        self._skew_s, self._since_t, self._drift = self.skew_s, self._world.t, rate
 
     def read(self) -> Now:
         """Now."""

@@ -239,3 +239,24 @@ def test_a_planted_bug_is_caught(planted: type[History]) -> None:
         if len(caught) == 3:
             return
     raise AssertionError(f"caught with {len(caught)} of 200 seeds only")
+
+
+def test_a_ghost_that_the_partner_wants_again_is_not_taken_away() -> None:
+    """Simulator: a lost message of ours, our removal at the end of the lease, and then the partner binds the same client again: its
+    record is what the lost message would have put there."""
+    rig = Rig()
+    rig.change(lease(1, 1))
+    rig.due()
+    for message in list(rig.wire):  # applied, and the answers are lost
+        rig.wire.remove(message)
+        rig.master.answer(message)
+        rig.deliver(DnsAnswer(message.ident, "TIMEOUT", "model"))
+    rig.run()
+    rig.free(1)
+    rig.run()
+    name = "h1.example.test."
+    assert name not in rig.master.zones[FORWARD].names
+    rig.change(lease(1, 1), Origin.PARTNER)
+    rig.master.zones[FORWARD].load([f"{name} 600 A 192.0.2.1", f"{name} 600 DHCID {guard(lease(1, 1).hw, b'', name)}"])
+    rig.pass_time(3600)
+    assert set(rig.master.zones[FORWARD].names[name]) == {"A", "DHCID"}

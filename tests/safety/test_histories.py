@@ -13,7 +13,10 @@ from failoverd import status
 from failoverd.dhcp.message import Packet, encode
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, MessageType, ServerState
-from failoverd.leases.lease import BindingState
+from failoverd.leases import reclaim
+from failoverd.leases.binding import judge
+from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.rights import Rights
 from failoverd.ports import DiskState, LinkBytes, Now, Origin
 from tests.pair.duo import ADDRESS, Duo, kind, lease_s, normal
 
@@ -507,3 +510,55 @@ def test_a_release_that_crosses_an_ack_of_what_remains_frees_nothing() -> None:
     duo.release("s", 1, x)
     duo.run(5)
     assert duo.lease("p", x).state is not BindingState.ACTIVE, "a release after it counts"
+
+
+def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> None:
+    """Simulator, seed 1246. Cut: p renews client 6 on x, which declines it: ABANDONED, untold. 180 s: the quarantine ends, x is FREE and
+    p's own; s, which still knows x as client 6's, renews it; p gives x to client 10."""
+    now = 1_700_000_000
+    lease = Lease(FIRST, BindingState.ABANDONED, ends=now, horizon=now + 300, rewind=BindingState.ACTIVE, owed=True)
+    untold = reclaim.on_clock(lease, Rights(True), now + 1)
+    assert (untold.state, untold.owed) == (BindingState.RESET, True)
+    assert reclaim.on_clock(lease.evolve(owed=False), Rights(True), now + 1).state is BindingState.FREE
+
+
+def test_a_clock_that_was_set_while_the_servers_were_apart_frees_nothing_early() -> None:
+    """Simulator, seed 1064. The clocks agreed when they were last compared. p is in partner-down, its clock is set 22 s forward; x of
+    the partner's ends there, and 22 s too early p, then s, called it free and p gave it away."""
+    duo = normal(last=103)
+    x, held_until = renewed_at_the_partner_only(duo)
+    del held_until
+    duo.crash("s")
+    assert duo.command("p", "partner-down").code == "ok"
+    end = duo.lease("p", x).ends
+    duo.run(end - duo.now.wall - 12, 1)
+    duo.now = Now(duo.now.wall + 22, duo.now.mono)
+    duo.run(3, 1)
+    assert end < duo.now.wall < end + 22
+    assert duo.lease("p", x).state is BindingState.ACTIVE
+    duo.run(30, 1)
+    assert duo.lease("p", x).state is BindingState.EXPIRED
+
+
+def test_an_earlier_copy_of_the_database_takes_the_partners_word() -> None:
+    """Simulator, seed 1227. s comes back with a copy in which client 2 holds x; p knows that x was released since, and says FREE. s
+    refused that (code 2), kept a lease that nobody has, and promised on what p had acked long ago."""
+    lease = Lease(FIRST, BindingState.ACTIVE, hw=b"\x01\x02\x00\x00\x00\x00\x02", ends=2000, potential=2300, acked=2300, cltt=1000)
+    for outdated, accepted in ((False, False), (True, True)):
+        verdict = judge(
+            lease,
+            BindingState.FREE,
+            hw=lease.hw,
+            client_id=None,
+            potential=0,
+            cltt=0,
+            flags=0,
+            announced=None,
+            announced_cltt=0,
+            in_normal=False,
+            primary=False,
+            now=1500,
+            slack_s=0,
+            outdated=outdated,
+        )
+        assert verdict.accept is accepted

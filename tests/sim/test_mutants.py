@@ -13,13 +13,14 @@ from failoverd.leases.lease import Lease
 from failoverd.leases.rights import Rights
 from failoverd.node import Node
 from failoverd.ports import ClientSend, Input, Now, Output, Write
-from failoverd.sim.checks import Violation, differences, judge
+from failoverd.sim.checks import differences, judge
 from failoverd.sim.clients import Client, Habits
 from failoverd.sim.disk import Disk
 from failoverd.sim.pair import Pair, Terms
 from failoverd.sim.run import bound, finish, first_contact, run
 from failoverd.sim.server import RELATIONSHIP
 from failoverd.sim.trace import Answered
+from failoverd.sim.violation import Violation
 from failoverd.sim.world import World
 
 STEADY = Habits(client_id=True, named=False, on_s=1e9, off_s=1.0, release=0.0, roam=0.0, decline=0.0)
@@ -159,7 +160,7 @@ def test_mutant_no_wait_in_partner_down(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(mclt, "rest_until", rest_until)
     monkeypatch.setattr(allocate, "rest_until", rest_until)
-    assert [violation.check for violation in took_over()][:1] == ["a"]
+    assert {"a", "d"} <= {violation.check for violation in took_over()}
 
 
 def test_mutant_no_horizon(monkeypatch: pytest.MonkeyPatch) -> None:
