@@ -3,7 +3,8 @@ PYTEST  := .venv/bin/pytest
 FILES   := failoverd tests
 KEEP    ?= 0
 T       ?= 300
-.PHONY: help setup check test test-full demo interop ddns-stories torture bench bench-drain fresh lock
+DEPTH   ?= 1
+.PHONY: help setup check test test-full demo explore interop ddns-stories torture bench bench-drain fresh lock
 
 help:
 	@echo 'make demo [KEEP=1]  a pair, BIND master and slave, relay and 24 clients in network namespaces, every step checked'
@@ -12,6 +13,8 @@ help:
 	@echo 'make test-full      the slow tests as well'
 	@echo 'make interop        every mishap of a pair with a real dhcpd as the partner, in both roles, and of two failoverd: a table (25 minutes'
 	@echo '                    at most); then the tests against BIND'
+	@echo 'make explore [DEPTH=1]  every interleaving of messages, timers and so many disturbances of a pair, also with a dhcpd as partner'
+	@echo '                    (1: about 20 minutes)'
 	@echo 'make ddns-stories   the same mishaps at a pair of dhcpd and at a pair of failoverd: what each leaves in DNS (about 2 minutes)'
 	@echo 'make torture [T=300]  a pair under load, with kill -9, SIGSTOP, cut links, BIND stops and full disks for T seconds (SEED=n):'
 	@echo '                    no lease lost, no address given twice, the zone on the slave equals the leases (as root)'
@@ -41,6 +44,10 @@ test-full: check
 interop: setup
 	.venv/bin/python -m tests.interop.pairs
 	$(PYTEST) -v tests/interop --ignore=tests/interop/test_pairs.py
+
+explore: setup
+	.venv/bin/python -m failoverd.sim.explore --depth $(DEPTH)
+	.venv/bin/python -m failoverd.sim.explore --depth $(DEPTH) --clients 2
 
 demo: setup
 	@KEEP=$(KEEP) .venv/bin/python -m tests.lab.demo

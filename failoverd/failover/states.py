@@ -222,12 +222,25 @@ _RECOVER = _row(
         ),
     }
 )
-_RECOVER_WAIT = _row({tuple(s for s in S if s not in (S.UNKNOWN, S.STARTUP)): _stay("only time ends it (10.2 #15)")})
+_RECOVER_WAIT = _row(
+    {
+        (S.RECOVER,): _move(
+            S.RECOVER, "Deviation: dhcpd waits on; see recover-done. The end of the wait stays where it is (safety 14)", "ours"
+        ),
+        tuple(s for s in S if s not in (S.UNKNOWN, S.STARTUP, S.RECOVER)): _stay("only time ends it (10.2 #15)"),
+    }
+)
 _RECOVER_DONE = _row(
     {
         (S.NORMAL, S.RECOVER_DONE): _move(S.NORMAL, "both have everything (draft-12 9.7)"),
         (S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN): _stay("it sees our recover-done and goes to normal"),
-        (S.RECOVER, S.RECOVER_WAIT): _stay("it takes what we have and reports recover-done in time"),
+        (S.RECOVER,): _move(
+            S.RECOVER,
+            "Deviation: dhcpd stays; a dhcpd that lost its link, or its process, while it recovered asks again only when it meets "
+            "recover, communications-interrupted or partner-down, and both would wait for ever",
+            "ours",
+        ),
+        (S.RECOVER_WAIT,): _stay("it reports recover-done in time"),
         (S.PAUSED,): _stay("it is away for a short while"),
         (S.SHUTDOWN,): _move(S.PARTNER_DOWN, "it says that it stops serving; we have everything"),
         CONFLICTING: _move(S.POTENTIAL_CONFLICT, "Deviation: dhcpd waits for ever; a primary in conflict-done exits on 9", "ours"),
@@ -264,9 +277,9 @@ FROM_STARTUP: dict[tuple[ServerState, Peer], Cell] = {
 }
 """Where the row of the saved state differs in startup."""
 
-IGNORES_DUPLICATE: frozenset[ServerState] = frozenset({S.UNKNOWN, S.NORMAL, S.SHUTDOWN, S.PAUSED, S.RECOVER_WAIT})
+IGNORES_DUPLICATE: frozenset[ServerState] = frozenset({S.UNKNOWN, S.NORMAL, S.SHUTDOWN, S.PAUSED})
 """5.4 step A: own states in which a STATE equal to the recorded one is ignored; their rows stay anyway. Deviation: dhcpd has
-startup, potential-conflict and recover-done here as well, so that an unchanged partner is not answered after a reconnect or a
+startup, potential-conflict, recover-wait and recover-done here as well, so that an unchanged partner is not answered after a reconnect or a
 restart and both wait for ever (10.2 #8, #15)."""
 
 

@@ -76,6 +76,8 @@ DEVIATIONS = {  # where we do not follow dhcpd: its entry -> ours
     ("R", "RW"): "A",
     ("R", "SD"): "-",
     **{("RD", peer): "PC" for peer in ("PC", "RI", "CD")},
+    ("RD", "R"): "R",
+    ("RW", "R"): "R",
 }
 
 
