@@ -322,7 +322,7 @@ class Ours:
             found.append("step")
         if endpoint.record.state is S.RECOVER_WAIT and not endpoint.starting and endpoint.record.recover_until > WALL:
             found.append("recover-wait")
-        if endpoint.updates.retries and endpoint._may_send_updates():
+        if endpoint.updates.retries and endpoint._may_send_updates(START):
             found.append("retry")
         return found
 
