@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
 from failoverd import __version__, compile
 from failoverd.config import SERVER_FILE, Config, ConfigError, Problem, load, pick_server
+from failoverd.config_models import Local
 from failoverd.shell.checking import key_problems
-from failoverd.shell.ending import EXIT_CONFIG
+from failoverd.shell.ending import EXIT_CONFIG, EXIT_STORE_OPEN
 from failoverd.shell.logs import Format
 from failoverd.shell.options import Options
 from failoverd.shell.tls import check_files, identities
@@ -31,14 +33,23 @@ DEFAULT_CONFIG = "/etc/failoverd/failoverd.toml"
 @click.option(
     "--new-pair", is_flag=True, help="As `failoverctl pair init` at once: states that no leases exist. For demo and tests."
 )
+@click.option(
+    "--restore",
+    metavar="BACKUP",
+    help="Put a backup in the place of the database, and exit: 0 done, 73 refused. With --check: only say what would happen.",
+)
 @click.option("--log-format", type=click.Choice(["json", "console"]), help="In the place of [log] format.")
 @click.version_option(__version__, prog_name="failoverd")
-def main(path: str, server: str | None, check: bool, force_clock: bool, new_pair: bool, log_format: Format | None) -> None:
+def main(
+    path: str, server: str | None, check: bool, force_clock: bool, new_pair: bool, restore: str | None, log_format: Format | None
+) -> None:
     """A redundant DHCPv4 server that feeds DNS. Runs in the foreground; SIGTERM stops it, SIGHUP reads keys and certificates again."""
     try:
         config = load(path)
         for warning in config.warnings:
             click.echo(f"warning: {warning}", err=True)
+        if restore is not None:
+            sys.exit(_restore(config.local(pick_server(config, server)), restore, check))
         if check:
             errors, warnings = _compile_all(config, path, server)
             for warning in warnings:
@@ -70,6 +81,25 @@ def _compile_all(config: Config, path: str, server: str | None) -> tuple[list[Pr
         compile.scopes(config, name)
     compile.dns_plan(config)
     return list(dict.fromkeys(errors)), list(dict.fromkeys(warnings))
+
+
+def _restore(local: Local, backup: str, check: bool) -> int:
+    """A backup in the place of the database; the exit code."""
+    from failoverd.shell import clock
+    from failoverd.shell import restore as restoring
+    from failoverd.shell.disk import StoreError
+
+    wall, database = clock.read().wall, Path(local.store.path)
+    try:
+        found = restoring.look(Path(backup), wall)
+        if check:
+            click.echo(restoring.outlook(found, database))
+        else:
+            click.echo(restoring.told(found, restoring.restore(found, database, local.store.reserve, wall)))
+    except StoreError as error:
+        click.echo(f"failoverd: {error}", err=True)
+        return EXIT_STORE_OPEN
+    return 0
 
 
 def _run(options: Options) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,3 +89,10 @@ def test_maintenance_that_was_given_up_is_no_success(shell: Shell, monkeypatch: 
 def test_no_conflicts_is_said(shell: Shell) -> None:
     shell.daemon.loop.bodies["conflicts"] = {"losers": [], "rejected": []}
     assert shell.run("conflicts").stdout == "no conflicts\n"
+
+
+def test_restore_is_refused_while_the_daemon_answers(shell: Shell, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(b"x")
+    result = shell.run("restore", str(copy), "--yes")
+    assert (result.exit_code, "systemctl stop failoverd" in result.stderr) == (REFUSED, True)
