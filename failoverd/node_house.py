@@ -28,6 +28,7 @@ from failoverd.ports import Kind, Now, Origin, Output, Stored, Write
 
 RECLAIM_AT_ONCE = 500  # leases that the clock may change in one step; the rest follows at once in the next
 UNUSED = frozenset({BindingState.FREE, BindingState.BACKUP})
+CLOCKS_DIFFER_S = 60  # the two servers' clocks may, while the offset is unknown (safety.md 10)
 
 
 class House:
@@ -132,7 +133,7 @@ class House:
     def _nameless(self, address: int, name: str, owner: str) -> bool:
         """Whether the partner gave an address to a client whose name it does not tell: one that owns `name` under `owner` ("": any)."""
         lease = self.table.get(address)
-        if lease.state is not BindingState.ACTIVE or lease.fqdn or lease.partner_cltt <= lease.cltt:
+        if lease.state is not BindingState.ACTIVE or lease.fqdn or lease.partner_cltt + CLOCKS_DIFFER_S <= lease.cltt:
             return False
         return owner == "" or guard(lease.hw, lease.client_id, name) == owner
 
