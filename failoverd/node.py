@@ -13,11 +13,13 @@ from random import Random
 from failoverd import node_verbs
 from failoverd.compile_names import name_plan
 from failoverd.config import Config
+from failoverd.ddns.names import dotted
 from failoverd.dhcp import classify, fqdn, serve
 from failoverd.dhcp.client import Client
 from failoverd.dhcp.message import decode
 from failoverd.dhcp.reasons import OPTIONS_LEFT_OUT, PacketError
 from failoverd.dhcp.scope import Subnet
+from failoverd.dhcp.unheard import PARTNER_UNHEARD
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.node_house import House
@@ -156,6 +158,9 @@ class Node(House):
             )
         if decision.unusable:
             self.out.notes.append(Note(UNUSED, now.wall, client, decision.address, datagram.interface, decision.unusable))
+        if decision.unheard:
+            relay = dotted(packet.giaddr) if packet.giaddr else "no relay"
+            self.out.notes.append(Note(PARTNER_UNHEARD, now.wall, client, packet.giaddr, datagram.interface, relay))
         if decision.new is not None and decision.old is not None:
             self.change(decision.old, decision.new, Origin.CLIENT, decision.why, now)
         if decision.route is not None:

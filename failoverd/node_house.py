@@ -11,6 +11,7 @@ from failoverd import compile
 from failoverd.config import Config
 from failoverd.ddns.dhcid import guard
 from failoverd.ddns.plan import Planner
+from failoverd.dhcp.unheard import Unheard
 from failoverd.failover.conflicts import Conflict
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.hashing import is_ours, key
@@ -45,6 +46,7 @@ class House:
         self.planner.unheld, self.planner.nameless = self._unheld, self._nameless
         self.conflicts = Conflicts(stored.conflicts)
         self.low_disk = False
+        self.unheard = Unheard()
         self.left_free: set[str] = set()
         self.interfaces: dict[str, tuple[tuple[int, int], ...]] = {}
         self.rights: dict[str, Rights] = {}
@@ -174,6 +176,10 @@ class House:
         terms = endpoint.terms
         return is_ours(endpoint.updates.hba, key(client_id, chaddr), secs, primary=terms.primary, max_secs=terms.load_balance_max_s)
 
+    def short(self, relationship: str) -> None:
+        """A client was refused because only the partner has free addresses."""
+        self.endpoints[relationship].client_refused(self.now)
+
     def addresses(self, interface: str) -> tuple[tuple[int, int], ...]:
         """The addresses of an interface, primary first."""
         return self.interfaces.get(interface, ())
@@ -220,14 +226,15 @@ class House:
                 self.planner.orphaned(lease, now, self.out, again=True)
 
     def _granted_apart(self, relationship: str, old: ServerState, rights: Rights) -> list[Lease]:
-        """The live leases that we granted since the last proven contact before this link; all of them when we come from anything but a
-        short interruption, since the partner was in partner-down then."""
+        """The live leases that we granted since the last proven contact before this link, or that the partner never acked: it may have
+        ended them, and their names, in its own view. All of them when we come from anything but a short interruption, since the
+        partner was in partner-down then."""
         short = old in (ServerState.NORMAL, ServerState.COMMUNICATIONS_INTERRUPTED)
         since = self.endpoints[relationship].apart_since - rights.slack_s if short else 0
         endpoint = self.endpoints[relationship]
         found = []
         for lease in self.table.rows():
-            mine = lease.fqdn and lease.state is BindingState.ACTIVE and lease.cltt >= since
+            mine = lease.fqdn and lease.state is BindingState.ACTIVE and (lease.cltt >= since or lease.owed)
             if not mine or self.endpoint_at(lease.address) is not endpoint:
                 continue
             # Of one client's leases the newest shows its name (RFC 4703 5.3.2), and that may be the partner's by now.

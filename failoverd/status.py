@@ -146,6 +146,9 @@ def warnings(node: Node, now: Now) -> list[str]:
                 found.append(f"{name}: pool {state.pool.name} has no free address on this server{todo}")
     if not node.clock_synchronised and any(endpoint.doubt is not None for endpoint in node.endpoints.values()):
         found.append("the kernel calls the clock unsynchronised: until contact no lease is granted or lengthened; check NTP")
+    for interface, relay in node.unheard.places(now.mono):
+        where = f"the relay {dotted(relay)}" if relay else f"interface {interface}"
+        found.append(f"the partner answers nobody behind {where}: all are served here; does the relay know the partner's address?")
     if node.low_disk:
         found.append(CATALOGUE["disk-low"].text)
     return found

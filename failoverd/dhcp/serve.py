@@ -16,8 +16,9 @@ from failoverd.dhcp.client import Client, client_of
 from failoverd.dhcp.message import Code, Packet
 from failoverd.dhcp.network import find_network, reservation_for
 from failoverd.dhcp.scope import Reservation, Scopes, Subnet
+from failoverd.dhcp.unheard import Place, Unheard
 from failoverd.leases import reclaim
-from failoverd.leases.allocate import LEASED, LONE_BOOT, NO_FREE, partner_free, pick, refusal
+from failoverd.leases.allocate import LEASED, LONE_BOOT, NO_FREE, PARTNER_HOLDS_FREE, partner_free, pick, refusal
 from failoverd.leases.lease import FLAG_RESERVED, NEVER, BindingState, Lease
 from failoverd.leases.mclt import INFINITE, Promise, promise
 from failoverd.leases.pool import Pool
@@ -44,8 +45,8 @@ DECLINED = declare(
 NOT_OURS = declare(
     "left-to-partner",
     "debug",
-    "A DISCOVER was left to the partner: the client's hash bucket is the partner's (RFC 3074). If the partner stays silent, the client's"
-    " `secs` rises above load-balance-max-seconds and this server answers.",
+    "A DISCOVER was left to the partner: the client's hash bucket is the partner's (RFC 3074). If the partner stays silent, this"
+    " server answers once the client has waited for load-balance-max-seconds, by its `secs` or by its repeats.",
     limited=True,
 )
 OTHER_SERVER = declare("other-server-chosen", "debug", "The client accepted another server's offer.", limited=True)
@@ -84,7 +85,8 @@ RESERVATION_HELD = declare(
 @dataclass(slots=True)
 class Decision:
     """What to do for one packet. `why`: a Note's name. `new`: the lease to commit; a reply waits for that unless `at_once`.
-    `left_out`: options that did not fit into the reply. `unusable`: why a name that the client sent is not its name."""
+    `left_out`: options that did not fit into the reply. `unusable`: why a name that the client sent is not its name.
+    `unheard`: from now on everybody at this place is served, since the partner answers nobody there."""
 
     why: str
     old: Lease | None = None
@@ -98,6 +100,7 @@ class Decision:
     left_out: list[int] | None = None
     unusable: str = ""
     malformed_fqdn: str = ""
+    unheard: bool = False
 
 
 class House(Protocol):
@@ -106,12 +109,16 @@ class House(Protocol):
     table: LeaseTable
     scopes: Scopes
     low_disk: bool
+    unheard: Unheard
 
     def rights_of(self, relationship: str | None) -> Rights:
         """The rights of a relationship in this step."""
 
     def ours(self, relationship: str, client_id: bytes, chaddr: bytes, secs: int) -> bool:
         """Whether the client's hash bucket is ours, or its `secs` overrides it."""
+
+    def short(self, relationship: str) -> None:
+        """A client was refused because only the partner has free addresses."""
 
     def addresses(self, interface: str) -> tuple[tuple[int, int], ...]:
         """The addresses of an interface, primary first."""
@@ -137,6 +144,11 @@ class Question:
     def wall(self) -> int:
         """Whole seconds."""
         return int(self.now.wall)
+
+    @property
+    def place(self) -> Place:
+        """Where the client is."""
+        return self.datagram.interface, self.packet.giaddr
 
     def subnet_of(self, address: int) -> Subnet | None:
         """The subnet of the client's network that holds the address."""
@@ -194,19 +206,36 @@ def _discover(question: Question, house: House) -> Decision:
         return Decision(NO_FREE)
     choice = pick(house.table, pools, client.key, client.requested, house.rights_of, question.wall, question.now.mono)
     if choice.lease is None:
+        if choice.why == PARTNER_HOLDS_FREE:
+            for relationship in sorted({pool.relationship for pool in pools if pool.relationship is not None}):
+                house.short(relationship)
         return Decision(choice.why)
     lease = choice.lease
     state = house.table.pool_of(lease.address)
     assert state is not None  # pick only looks into pools
-    relationship = state.pool.relationship
-    rights = house.rights_of(relationship)
+    name = state.pool.relationship
+    rights = house.rights_of(name)
     if not rights.serve:
         return Decision(rights.why, address=lease.address)
-    if relationship is not None and rights.balanced:
-        mine = house.ours(relationship, client.client_id, question.packet.chaddr, client.secs)
+    if name is not None and rights.balanced:
+        mine = house.ours(name, client.client_id, question.packet.chaddr, 0)
         if not mine and partner_free(house.table, pools, house.rights_of):
-            return Decision(NOT_OURS)
+            return _partners(question, house, name, lease, rights)
     return _offer(question, house, lease, rights)
+
+
+def _partners(question: Question, house: House, relationship: str, lease: Lease, rights: Rights) -> Decision:
+    """A client of the partner's bucket: served when it has waited for too long, by its own word (`secs`) or by its repeats, or where
+    nobody of the partner's is answered. Deviation: dhcpd believes `secs` only, so a client that leaves it at 0 waits for ever."""
+    client, mono, unheard = question.client, question.now.mono, house.unheard
+    waited = unheard.asked(client.key, mono)
+    waited_too_long = house.ours(relationship, client.client_id, question.packet.chaddr, max(client.secs, waited))
+    if not waited_too_long and not unheard.deaf(question.place, mono):
+        return Decision(NOT_OURS)
+    deaf = waited_too_long and waited > 0 and unheard.missed(client.key, question.place, mono)
+    decision = _offer(question, house, lease, rights)
+    decision.unheard = deaf
+    return decision
 
 
 def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> Decision:
@@ -245,6 +274,7 @@ def _selecting(question: Question, house: House) -> Decision:
     client = question.client
     ours = {question.datagram.local_ip} | {address for address, _ in house.addresses(question.datagram.interface)}
     if client.server_id not in ours:
+        house.unheard.answered(client.key, question.place)
         return Decision(OTHER_SERVER, address=client.requested)
     return _request(question, house, client.requested, chosen=True)
 
@@ -312,6 +342,7 @@ def _grant(question: Question, house: House, lease: Lease, rights: Rights, subne
             house.table.confirm(lease.address, question.wall)
         return _acked(question, REMAINING, lease, confirmed, subnet, remains, named)
     house.table.take_offer(lease.address)
+    house.unheard.served(question.client.key)
     named = house.name(lease.address, subnet, question.client, question.asked)
     return _acked(question, ACKED, lease, _leased(question, lease, rights, given, named), subnet, given.give_s, named)
 

@@ -9,10 +9,11 @@ from failoverd.failover import message as wire
 from failoverd.failover import reasons
 from failoverd.failover.links import RETRY_S
 from failoverd.failover.maintenance import Maintenance
-from failoverd.failover.message import Message, MessageType, OptionCode, ServerState
+from failoverd.failover.message import Message, MessageType, OptionCode, RejectReason, ServerState
 from failoverd.ports import LinkClose, Now
 
 S = ServerState
+PLANNED_STOP = "planned stop"  # the words of a DISCONNECT; no reject reason of the draft says it
 
 
 class Endpoint(Maintenance):
@@ -91,8 +92,11 @@ class Endpoint(Maintenance):
         self.persist()
 
     def stop(self, now: Now) -> None:
-        """SIGTERM: nothing new is begun; what is owed is on disk. dhcpd's peers see an EOF and go to communications-interrupted."""
+        """SIGTERM: nothing new is begun; what is owed is on disk. The partner hears why, and goes to communications-interrupted at once.
+        Deviation: dhcpd just goes (2.3); a dhcpd partner takes the DISCONNECT as it takes an EOF."""
         self.stopping = True
         self._stamp(now)
+        if self.link is not None:
+            self.send(wire.disconnect(int(now.wall), self.next_xid(), RejectReason.UNKNOWN, PLANNED_STOP))
         for link in [*self.pending.values(), *([self.link] if self.link is not None else [])]:
             self.house.out.after_commit.append(LinkClose(self.terms.name, link.number, "stopping"))

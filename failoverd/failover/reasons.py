@@ -93,8 +93,9 @@ UNATTESTED = declare(
 STALLED = declare(
     "partner-stalled",
     "warning",
-    "The partner is in contact, but for a minute has not sent what this server waits for (its state, or the updates that were asked for)."
-    " The link is dropped and both begin again. If this repeats, look at the partner.",
+    "The partner is in contact, but for a minute has not sent what this server waits for: its state, the updates that were asked for, the"
+    " answer to an update, or the next step of a resolution or recovery. The link is dropped and both begin again. If this repeats, look at"
+    " the partner.",
 )
 REFUSED_BY_PARTNER = declare(
     "binding-update-refused-by-partner",

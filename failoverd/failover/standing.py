@@ -66,6 +66,7 @@ class Standing(Links):
         self.auto_partner_down_at: float | None = None
         self.next_stamp = now.mono
         self.balance_at: float | None = None
+        self.next_poolreq = now.mono
         self.stopping = False
         self.order: Order | None = None  # maintenance: nothing is promised any more, what is owed goes out
         if terms.primary or not record.hba:  # a secondary has the primary's MCLT as soon as it has its bitmap: in CONNECT

@@ -11,6 +11,7 @@ from failoverd.ports import LinkConnect, Now, Origin
 
 S = ServerState
 STAMP_S = 10.0  # operation stamp and last proven contact are durable at least this often (safety.md 11, 14)
+POOLREQ_S = 5.0  # between two POOLREQs for refused clients
 LINK_STARTUP_S = 15.0  # a link without handshake is closed (failover-protocol.md 4.1)
 
 
@@ -72,7 +73,7 @@ class Timers(Transitions):
         if link is not None and now.mono - link.received >= delay:
             self.house.note(reasons.SILENT, now, subject=self.terms.name)
             self.drop("max-response-delay passed without a message", now)
-        elif link is not None and self._awaits_partner() and now.mono - link.progress >= STEP_S:
+        elif link is not None and now.mono >= self._stalled_at():
             self.judges_first = self.judges_first and not self._judging()
             self.house.note(reasons.STALLED, now, subject=self.terms.name, detail=self.state.words)
             self.drop("the partner does not go on", now)
@@ -86,9 +87,20 @@ class Timers(Transitions):
             self.dialing = True
             self.house.out.at_once.append(LinkConnect(self.terms.name))
 
-    def _awaits_partner(self) -> bool:
-        """Its STATE, or what we asked for: without end when it forgot (10.2 #14)."""
-        return not self.heard_state or self.asked_all is not None
+    def _stalled_at(self) -> float:
+        """When a linked partner has kept us waiting for too long: for its STATE, for what we asked for, for the next step of a resolution
+        or a recovery, for the answer to an update. dhcpd has no limit and sits there for ever (10.2 #13, #14)."""
+        assert self.link is not None
+        at = float("inf")
+        if not self.heard_state or self.asked_all is not None or self._partners_turn():
+            at = self.link.progress + STEP_S
+        oldest = self.updates.oldest_flight
+        return at if oldest is None else min(at, oldest + STEP_S)
+
+    def _partners_turn(self) -> bool:
+        """In these states the partner moves next; but one that is recovering, or at rest, takes its time."""
+        waiting = self.record.state in (S.POTENTIAL_CONFLICT, S.CONFLICT_DONE, S.RECOVER_DONE) and not self.starting
+        return waiting and self.record.partner_state not in (S.RECOVER, S.RECOVER_WAIT, S.PAUSED, S.SHUTDOWN)
 
     def _stamp(self, now: Now) -> None:
         """Operation stamp and last proven contact become durable (safety.md 11, 14)."""
@@ -107,6 +119,17 @@ class Timers(Transitions):
         short = self.updates.rebalance(now)[1]
         self._schedule_balance(now)
         if short:
+            self._ask_for_addresses(now)
+
+    def client_refused(self, now: Now) -> None:
+        """A client was refused because only the partner has free addresses: ask for some now, not at the next balance."""
+        both = self.state is S.NORMAL and self.record.partner_state is S.NORMAL
+        if both and self.heard_state and now.mono >= self.next_poolreq:
+            self._ask_for_addresses(now)
+
+    def _ask_for_addresses(self, now: Now) -> None:
+        if self.link is not None:
+            self.next_poolreq = now.mono + POOLREQ_S
             self.send_at_once(self.link, wire.poolreq(int(now.wall), 0), now, fresh_xid=True)
             self.house.note(reasons.POOL_ASKED, now, subject=self.terms.name)
 
@@ -118,7 +141,7 @@ class Timers(Transitions):
         times.extend(p.opened + LINK_STARTUP_S for p in self.pending.values())
         if self.link is not None:
             times.append(min(self.link.received + self.terms.max_response_delay_s, self.link.sent + self._contact_every()))
-            times.extend([self.link.progress + STEP_S] if self._awaits_partner() else [])
+            times.append(self._stalled_at())
         elif not self.pending and not self.dialing:
             times.append(self.next_dial)
         if self.record.state is S.RECOVER_WAIT:

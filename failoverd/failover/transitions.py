@@ -115,8 +115,11 @@ class Transitions(Standing):
         if new is not old or was_starting:
             self._remember(f"{(S.STARTUP if new is old else old).words} -> {new.words}", why, now, who, origin)
         self._enter(new, old, now)
+        if self.rights(now).serve:
+            record.operated = int(now.wall)  # from here on grants may be lost with this record (safety.md 14)
         self.persist()
         if self.link is not None:
+            self.link.progress = now.mono  # a step has its time from its beginning
             self._send_state(now)
         self._on_entry(new, now)
         self.house.state_moved(self.terms.name, old, new, now)

@@ -48,6 +48,7 @@ class Flight:
     potential: int
     cltt: int
     generation: int
+    sent: float  # mono
 
 
 @dataclass(slots=True)
@@ -80,6 +81,11 @@ class UpdateQueue(PoolTransfer):
     def owed(self) -> int:
         """How many updates wait or are in flight."""
         return len(self.queue) + len(self.flights)
+
+    @property
+    def oldest_flight(self) -> float | None:
+        """When the oldest update that has no answer was sent (mono), None when all have theirs."""
+        return next((flight.sent for flight in self.flights.values()), None)
 
     def owe(self, address: int) -> None:
         """The partner does not know our view of this address. One update in flight per lease; several changes collapse into one."""
@@ -133,7 +139,7 @@ class UpdateQueue(PoolTransfer):
                 lease = self.house.change(lease, lease.evolve(rewind=lease.state), Origin.PARTNER, "told", now)
             self.queue.pop(address, None)  # a change owes the address anew, and it is just about to fly
             xid = link.next_xid()
-            self.flights[xid] = Flight(address, lease.state, lease.ends, lease.potential, lease.cltt, lease.generation)
+            self.flights[xid] = Flight(address, lease.state, lease.ends, lease.potential, lease.cltt, lease.generation, now.mono)
             self.in_flight[address] = xid
             link.send(wire.bndupd(int(now.wall), xid, binding_of(lease)))
         self._finish_request(link, now)

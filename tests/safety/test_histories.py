@@ -562,3 +562,18 @@ def test_an_earlier_copy_of_the_database_takes_the_partners_word() -> None:
             outdated=outdated,
         )
         assert verdict.accept is accepted
+
+
+def test_a_name_that_the_partner_removed_for_want_of_an_update_is_looked_at_again() -> None:
+    """100 s: p renews x, its BNDUPD waits behind a slow link. 250 s: contact is lost; s, for which x has ended, removes its name. At the
+    next contact p looked only at what it had granted since 250 s, and the client had no name until its lease ended (simulator, 5009)."""
+    duo = normal()
+    duo.hold_bytes = lambda sender, data: sender == "p" and MessageType.BNDUPD in kinds(data)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(50)
+    node = duo.nodes["p"]
+    endpoint = node.endpoints["fo"]
+    endpoint.apart_since = int(duo.now.wall) - 5
+    apart = node._granted_apart("fo", ServerState.COMMUNICATIONS_INTERRUPTED, endpoint.rights(duo.now))
+    assert [lease.address for lease in apart] == [ack.yiaddr]
