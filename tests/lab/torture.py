@@ -62,6 +62,7 @@ class Torture:
         self.lab, self.terms, self.console = lab, terms, console
         self.rng = Random(terms.seed)
         self.wrong: list[str] = []
+        self.began = time.time()
         for net in ("office", "sync"):
             lab.net(net)
         hosts = {name: lab.host(name) for name in ("dhcp1", "dhcp2", "load", "ns1", "ns2")}
@@ -97,23 +98,13 @@ class Torture:
 
     def run(self) -> bool:
         """Whether all holds."""
-        self.began = time.time()
         self.master.start()
         self.slave.start()
         for server in self.servers:
             server.launch("--new-pair")
         until("both are normal", self.normal, 60, 0.3)
         terms = self.terms
-        words = [
-            "--relay",
-            RELAY,
-            "--residents",
-            str(terms.residents),
-            "--visitors",
-            str(terms.visitors_per_s),
-            "--seed",
-            str(terms.seed),
-        ]
+        words = f"--relay {RELAY} --residents {terms.residents} --visitors {terms.visitors_per_s} --seed {terms.seed}".split()
         clients = self._module("torture_clients", *words, *(w for address in ADDRESSES for w in ("--server", address)))
         end = time.monotonic() + terms.seconds
         following = time.monotonic() + min(5.0, terms.seconds / 5)

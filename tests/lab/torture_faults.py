@@ -85,19 +85,18 @@ class Faults:
             yield self.rng.uniform(0.1, 2.5)
 
     def both_killed(self) -> Fault:
-        """kill -9 of both at once."""
-        first, second = self.killed(self.servers[0], 0.5, 8), self.killed(self.servers[1], 0.5, 8)
-        ends = [[time.monotonic() + next(one), one] for one in (first, second)]
+        """kill -9 of both at once; one comes back after the other."""
+        for server in self.servers:
+            server.wanted = False
+            server.daemon.kill()
         try:
-            while ends:
-                at, one = min(ends, key=lambda each: float(each[0]))  # type: ignore[arg-type]
-                yield max(0.0, float(at) - time.monotonic())  # type: ignore[arg-type]
-                ends = [each for each in ends if each[1] is not one]
-                with contextlib.suppress(StopIteration):
-                    ends.append([time.monotonic() + next(one), one])  # type: ignore[call-overload]
+            yield self.rng.uniform(0.5, 6)
+            self.rng.choice(self.servers).launch()
+            yield self.rng.uniform(0.1, 5)
         finally:
-            first.close()
-            second.close()
+            for server in self.servers:
+                if not server.wanted:
+                    server.launch()
 
     def cut(self, host: Host, *ports: tuple[str, str]) -> Fault:
         """The cable is out; nobody is told."""
