@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, cast
 
 from failoverd.config_options import encode_all
@@ -65,6 +66,55 @@ def canonical(config: Config) -> dict[str, object]:
         "networks": _plain(sorted((n.model_dump() for n in config.shared_networks), key=lambda each: str(each["name"]))),
         "subnets": _plain(sorted(subnets, key=lambda each: each["subnet"])),
     }
+
+
+def sections(config: Config) -> dict[str, dict[str, str]]:
+    """The shared part in pieces that two servers can compare: section, key, value as text. A subnet has its pools and reservations
+    among its keys."""
+    common = canonical(config)
+    out: dict[str, dict[str, str]] = {"site": {"form": str(FORM)}}
+    for key, value in common.items():
+        if key in ("site", "servers"):
+            out["site"][key] = _shown(key, value)
+    ddns = cast(dict[str, object], common["ddns"])
+    out["dhcp"] = _settings(cast(dict[str, object], common["dhcp"]))
+    out["ddns"] = _settings({key: value for key, value in ddns.items() if key != "zones"})
+    for zone in cast(list[dict[str, object]], ddns["zones"]):
+        out[f"zone {zone['name']} of {zone['target']}"] = _settings(zone)
+    for word, plural in (("relationship", "relationships"), ("shared network", "networks")):
+        for each in cast(list[dict[str, object]], common[plural]):
+            out[f"{word} {each['name']}"] = _settings(each)
+    for subnet in cast(list[dict[str, object]], common["subnets"]):
+        settings = _settings({key: value for key, value in subnet.items() if key not in ("subnet", "pools", "reservations")})
+        for pool in cast(list[dict[str, object]], subnet["pools"]):
+            settings[f"pool {pool['name'] or _shown('range', pool['range'])}"] = _shown("pool", pool)
+        for reservation in cast(list[dict[str, object]], subnet["reservations"]):
+            settings[f"reservation {_shown('address', reservation['address'])}"] = _shown("reservation", reservation)
+        address, length = cast(list[int], subnet["subnet"])
+        out[f"subnet {IPv4Address(address)}/{length}"] = settings
+    return out
+
+
+ADDRESSES = frozenset({"address", "next_server"})
+
+
+def _settings(table: Mapping[str, object]) -> dict[str, str]:
+    return {key.replace("_", "-"): _shown(key, value) for key, value in table.items()}
+
+
+def _shown(key: str, value: object) -> str:
+    """A value for people: addresses dotted, the rest as JSON."""
+    if isinstance(value, int) and not isinstance(value, bool) and key in ADDRESSES:
+        return str(IPv4Address(value))
+    if key == "range" and isinstance(value, list):
+        return " ".join(f"{IPv4Address(first)}-{IPv4Address(last)}" for first, last in value)
+    if key in ("primaries", "watch") and isinstance(value, list):
+        return " ".join(f"{IPv4Address(address)}:{port}" for address, port in value)
+    if isinstance(value, Mapping):
+        return " ".join(
+            f"{name.replace('_', '-')}={_shown(name, item)}" for name, item in sorted(value.items()) if item is not None
+        )
+    return json.dumps(value, sort_keys=True)
 
 
 def _plain(value: object) -> object:

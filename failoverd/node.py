@@ -108,8 +108,10 @@ class Node(House):
         self.left_free.clear()
         self.planner.fence(any(self._fenced(e) for e in self.endpoints.values()), now, self.out)
         self.planner.due(now, self.out)
+        self.tell_settled(self.endpoints.values())
         self.table.sweep_offers(now.mono)
         out, self.out = self.out, Output()
+        self.committed += len(out.writes)
         if hung:
             out.at_once = [send for send in out.at_once if not isinstance(send, ClientSend)]
         for note in out.notes:

@@ -13,6 +13,7 @@ from failoverd.ddns.dhcid import guard
 from failoverd.ddns.plan import Planner
 from failoverd.dhcp.unheard import Unheard
 from failoverd.failover.conflicts import Conflict
+from failoverd.failover.dialect import FACTS, NAMES
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.hashing import is_ours, key
 from failoverd.failover.message import ServerState
@@ -24,6 +25,7 @@ from failoverd.leases.lease import BindingState, Lease, lease_key
 from failoverd.leases.rights import ALONE, Rights
 from failoverd.leases.table import LeaseTable
 from failoverd.node_conflicts import Conflicts
+from failoverd.node_pair import PairTalk
 from failoverd.notes import Note
 from failoverd.ports import Kind, Now, Origin, Output, Stored, Write
 
@@ -32,7 +34,7 @@ UNUSED = frozenset({BindingState.FREE, BindingState.BACKUP})
 CLOCKS_DIFFER_S = 60  # the two servers' clocks may, while the offset is unknown (safety.md 10)
 
 
-class House:
+class House(PairTalk):
     """The lease table with everything that a change of a lease touches."""
 
     def __init__(self, config: Config, server: str, stored: Stored, now: Now, rng: Random) -> None:
@@ -45,6 +47,7 @@ class House:
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
         self.planner.unheld, self.planner.nameless = self._unheld, self._nameless
         self.conflicts = Conflicts(stored.conflicts)
+        self.begin_talk(stored)
         self.low_disk = False
         self.unheard = Unheard()
         self.left_free: set[str] = set()
@@ -79,7 +82,8 @@ class House:
         """Table, disk row, what we owe the partner, DNS intent: all in this step's output."""
         new.generation = old.generation + 1
         new.horizon = max(mclt.horizon(new), old.horizon)
-        if origin is Origin.PARTNER and new.state is BindingState.ACTIVE and not new.fqdn:
+        told = self.told_names(new.address) if origin is Origin.PARTNER else None
+        if origin is Origin.PARTNER and new.state is BindingState.ACTIVE and not new.fqdn and told is None:
             self._name_of(new)
         endpoint = self.endpoint_at(new.address)
         rights = self.rights_of(endpoint.terms.name) if endpoint is not None else ALONE
@@ -96,8 +100,11 @@ class House:
         # A BNDACK or a note of what was told says nothing of the client: the owner of the name stays.
         spoken = (new.state, new.client, new.starts) != (old.state, old.client, old.starts)
         spoken = spoken or (new.fqdn, new.dns, new.rev) != (old.fqdn, old.dns, old.rev)
+        spoken = spoken or self.passed_on(old, new, origin, told)
         if spoken and (new.fqdn or old.fqdn):
-            self.planner.lease_changed(old, new, origin, now, self.out)
+            self.planner.lease_changed(old, new, origin, now, self.out, told.shown if told is not None else None)
+        if told is not None:
+            self.believe_names(new, told, now)
         ended = old.state is BindingState.ACTIVE and new.state is not BindingState.ACTIVE
         ended = ended or (new.client != old.client and new.state is BindingState.ACTIVE)
         if ended and not old.fqdn and endpoint is not None and endpoint.record.state is ServerState.PARTNER_DOWN:
@@ -212,7 +219,11 @@ class House:
                 gone = [Write(Kind.META, name.encode(), None, Origin.PARTNER, "recovered") for name in self.rolled_back]
                 self.out.writes += gone
                 self.rolled_back = []
-            self.planner.met(self._granted_apart(relationship, old, rights), now, self.out)
+            short = old in (ServerState.NORMAL, ServerState.COMMUNICATIONS_INTERRUPTED)
+            dialect = self.endpoints[relationship].dialect
+            self.met_again(self._granted_apart(relationship, old, rights), short and dialect >= NAMES, now)
+            if dialect >= FACTS:
+                self.planner.tell_all()
 
     def take_names_over(self, relationship: str, now: Now) -> None:
         """Partner-down was entered, or is the state at boot: what the partner registered is ours, also what ended before this word."""

@@ -67,6 +67,9 @@ def relationship(node: Node, endpoint: Endpoint, now: Now) -> dict[str, object]:
         "takeover_at": takeover_at(endpoint, now),
         "countdown_until": record.recover_until if record.state is ServerState.RECOVER_WAIT else 0,
         "tls": _tls(endpoint),
+        "dialect": endpoint.dialect,
+        "partner_epoch": record.partner_epoch,
+        "differences": list(endpoint.parity.differences) if endpoint.parity is not None else [],
     }
 
 
@@ -119,6 +122,8 @@ def warnings(node: Node, now: Now) -> list[str]:
     for endpoint in node.endpoints.values():
         name, record = endpoint.terms.name, endpoint.record
         found += _tls_warnings(endpoint, now)
+        if endpoint.parity is not None and endpoint.parity.known and not endpoint.parity.equal:
+            found.append(f"{name}: the two servers have different configurations; give both the same file")
         if endpoint.doubt is not None:
             found.append(
                 f"{name}: booted without contact; if the partner was not in partner-down since: failoverctl serve --force {name}"

@@ -31,6 +31,9 @@ class Relationship(TypedDict):
     takeover_at: float
     countdown_until: float
     tls: Tls | None
+    dialect: int
+    partner_epoch: int
+    differences: list[str]
 
 
 class Rate(TypedDict):

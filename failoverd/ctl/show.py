@@ -29,6 +29,7 @@ from failoverd.ctl.words import ago, due, duration, moment, octets
 
 LASTS = ("RUNS-DRY", "IF-INTERRUPTED", "IF-PARTNER-DOWN")  # at the rate of the last hour
 SOON_S = 4 * 3600.0
+DIFFERENCES_SHOWN = 20  # of two configurations
 GOOD, ODD, BAD = "green", "yellow", "bold red"
 _STATE_STYLE = {
     "normal": GOOD,
@@ -110,6 +111,10 @@ def _hints(row: Relationship, now: float) -> list[Line]:
         lines.append(Line(f"{name}: the wait of {row['state']} ends {due(row['countdown_until'], now)}", ODD))
     if row["tls"] is not None:
         lines.append(_tls(name, row["tls"], now))
+    for text in row["differences"][:DIFFERENCES_SHOWN]:
+        lines.append(Line(f"{name}: configurations differ: {text}", BAD))
+    if len(row["differences"]) > DIFFERENCES_SHOWN:
+        lines.append(Line(f"{name}: and {len(row['differences']) - DIFFERENCES_SHOWN} more differences (-o json shows them)", BAD))
     return lines
 
 

@@ -34,6 +34,13 @@ class GivenNames:
         name = claimed_name(lease)
         return self._given.get((name, lease.client), name) if lease is not None and self._given else name
 
+    def told(self, lease: Lease, shown: str) -> None:
+        """The partner says what its lease is called."""
+        if shown and shown != lease.fqdn:
+            self._given[lease.fqdn, lease.client] = shown
+        else:
+            self._given.pop((lease.fqdn, lease.client), None)
+
     def instead(self, wish: str, client: bytes) -> str:
         """The name that a client has or gets when it asks for `wish`. `client`: as Lease.client."""
         return self._given.get((wish, client), wish) if self._given else wish

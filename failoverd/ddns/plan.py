@@ -11,7 +11,7 @@ removes it, also when the partner is the one that freed the lease.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from failoverd.ddns import reasons
@@ -26,6 +26,7 @@ from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, Value, r
 from failoverd.ddns.seek import Seeker, is_seek
 from failoverd.ddns.shelf import Shelf
 from failoverd.ddns.wants import Claim, Claims, pointer_of
+from failoverd.ddns.word import OPEN, Flags, PartnerWord
 from failoverd.ddns.zone import DnsPlan
 from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, Lease
 from failoverd.notes import Note
@@ -60,6 +61,7 @@ class Planner:
         self._shelf = Shelf(plan, rows)
         self._follower = Follower(plan, self._shelf, rng, filter(is_follow, stored), self._pointed)
         self._seeker = Seeker(plan, self._shelf, rng, filter(is_seek, stored))
+        self._word = PartnerWord(self._shelf, self._targets)
         self._outbox = Outbox(plan, self._shelf, rng, self)
         self.repairs = Repairs(plan, self._shelf, filter(is_hold, stored), self._want_again)
 
@@ -89,14 +91,17 @@ class Planner:
         keys = [row_key(t, REVERSE, pointer) if pointer else row_key(t, FORWARD, name) for t in self._targets]
         return all(row.owner == ME for key in keys if (row := self._shelf.rows.get(key)) is not None)
 
-    def lease_changed(self, old: Lease | None, new: Lease, origin: Origin, now: Now, out: Output) -> None:
+    def lease_changed(self, old: Lease | None, new: Lease, origin: Origin, now: Now, out: Output, shown: str | None = None) -> None:
         """A lease changed: want again, for its old and its new name and their reverse names, what all live leases want.
 
-        `origin` PARTNER: the partner spoke to the client, its name is the partner's to register.
+        `origin` PARTNER: the partner spoke to the client, its name is the partner's to register. `shown`: what the partner calls it.
         """
         if not self._targets:
             return
-        was, name = self._given.name_of(old), self._given.name_of(new)
+        was = self._given.name_of(old)
+        if shown is not None:
+            self._given.told(new, shown)
+        name = self._given.name_of(new)
         before = self.pointer(old) if was else ""
         mine = origin is not Origin.PARTNER
         if was and was != name:
@@ -264,10 +269,11 @@ class Planner:
         for _ in range(min(TAKEOVER_SLICE, len(self._taking))):
             row = self._shelf.rows.get(self._taking.popleft())
             if row is not None and row.owner == PEER:
+                word = row.word
                 self._shelf.own(row, ME)
                 name = row.name if row.kind == FORWARD else row.want[0].text if row.want else ""
                 self._claims.own(name)
-                wait_s = self._rng.uniform(0.0, TAKEOVER_SPREAD_S) if row.want else 0.0
+                wait_s = self._rng.uniform(0.0, TAKEOVER_SPREAD_S) if row.want and word != OPEN else 0.0
                 self._shelf.reassert(row, wait_s, now, out, "partner-down")
 
     def met(self, leases: Iterable[Lease], now: Now, out: Output) -> None:
@@ -305,6 +311,43 @@ class Planner:
             self._outbox.paused = paused
             self._outbox.cas = set() if paused else self._shelf.doubtful()
             out.notes.append(Note(reasons.FENCED if paused else reasons.UNFENCED, now.wall, subject=self._server))
+
+    # --- the partner's word (word.py) ------------------------------------------------------------------------------------
+
+    def registered_there(self, lease: Lease) -> bool:
+        """Whether the name of a lease is the partner's to register, by its own word."""
+        rows = (self._shelf.rows.get(row_key(target, FORWARD, self._given.name_of(lease))) for target in self._targets)
+        return any(row is not None and row.owner == PEER and row.word for row in rows)
+
+    def flags(self, lease: Lease) -> Flags:
+        """What of a lease's names is in DNS."""
+        name = self._given.name_of(lease)
+        return self._word.flags(name, self.pointer(lease), lease.address) if name else Flags(False, False)
+
+    def registered(self, lease: Lease) -> Flags:
+        """Which of a lease's names are ours to say."""
+        return self._word.registered(self._given.name_of(lease), self.pointer(lease))
+
+    def shown(self, name: str, pointer: str, address: int) -> Flags:
+        """The same for names that the partner tells."""
+        return self._word.flags(name, self._follower.owner(address) or pointer, address)
+
+    def flagged(self, lease: Lease, flags: Flags, now: Now, out: Output) -> None:
+        """What of a lease of the partner's is in DNS by its word."""
+        if name := self._given.name_of(lease):
+            self._word.flag(name, self.pointer(lease), lease.address, flags, now, out)
+
+    def tell_all(self) -> None:
+        """A partner that has heard nothing yet is told of every row of ours that rests."""
+        self._word.all()
+
+    def settled(self) -> list[tuple[bytes, bytes]]:
+        """Rows of ours that came to rest since the last call, a slice."""
+        return self._word.settled()
+
+    def heard(self, items: Iterable[Sequence[bytes]], now: Now, out: Output) -> None:
+        """The partner's rows that came to rest."""
+        self._word.heard(items, now, out)
 
     # --- messages -----------------------------------------------------------------------------------------------------
 

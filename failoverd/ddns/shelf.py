@@ -47,6 +47,7 @@ class Shelf:
         self.waiting: dict[bytes, Row] = {}
         self.migrating: set[bytes] = set()
         self.refused: dict[bytes, int] = {}
+        self.changed: dict[tuple[str, str], None] = {}  # kind and name of rows written since the partner was told
         self._reverse: dict[str, str] = {}
         for zone in plan.zones:
             name = ",".join(f"{host}:{port}" for host, port in zone.primaries)
@@ -84,6 +85,7 @@ class Shelf:
             return row
         if changed:
             row.gen += 1
+            row.word = ""
             row.lodger = row.lodger if guard == row.guard else ""
             row.want, row.guard = values, guard
         row.wish = wish if wish != name else ""
@@ -105,6 +107,7 @@ class Shelf:
             return
         if owner == ME and row.owner == PEER:  # the partner may have removed or replaced what we put there (simulator, seed 32)
             row.maybe, row.have = (*row.maybe, *(v for v in row.have if v not in row.maybe)), ()
+        row.word = row.word if owner == row.owner else ""
         row.owner = owner
         if owner == PEER and row.want:
             seen = {v.rr for v in row.have}
@@ -239,12 +242,14 @@ class Shelf:
 
     def write(self, row: Row, out: Output, cause: str) -> None:
         """Write the row in this output."""
+        self.changed.setdefault((row.kind, row.name))
         out.writes.append(Write(Kind.DDNS, row.key, row.to_json(), Origin.DNS, cause))
 
     def delete(self, row: Row, out: Output, cause: str) -> None:
         """Nothing of ours is at the name any more, or wanted there."""
         self.rest(row, State.CLEAN, 0.0)
         del self.rows[row.key]
+        self.changed.setdefault((row.kind, row.name))
         self.refused.pop(row.key, None)
         self.migrating.discard(row.key)
         out.writes.append(Write(Kind.DDNS, row.key, None, Origin.DNS, cause))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from failoverd.failover import message as wire
 from failoverd.failover import reasons
+from failoverd.failover.dialect import FACTS
 from failoverd.failover.links import RETRY_S
 from failoverd.failover.maintenance import Maintenance
 from failoverd.failover.message import Message, MessageType, OptionCode, RejectReason, ServerState
@@ -54,7 +55,7 @@ class Endpoint(Maintenance):
             self._hears_on(now)
             self.updates.told(message, self.rights(now), self.state, self._ruled(), self, now)
         elif kind == MessageType.BNDACK:
-            self.updates.acked(message, self.rights(now), now)
+            self.updates.acked(message, self.rights(now), self, now)
         elif kind == MessageType.STATE:
             self._on_state(message, now)
         elif kind in (MessageType.UPDREQ, MessageType.UPDREQALL):
@@ -68,7 +69,10 @@ class Endpoint(Maintenance):
         elif kind == MessageType.POOLRESP:
             count = str(message.u32(OptionCode.ADDRESSES_TRANSFERRED) or 0)
             self.house.note(reasons.POOL_ANSWER, now, subject=self.terms.name, detail=count)
-        elif kind != MessageType.CONTACT:
+        elif kind == MessageType.CONTACT:
+            if self.dialect >= FACTS:
+                self.on_frame(message, now)
+        else:
             self.house.note(reasons.IGNORED, now, subject=self.terms.name, detail=f"type {kind}")
 
     def _ruled(self) -> bool:

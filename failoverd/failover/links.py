@@ -6,14 +6,17 @@ endpoint.py's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
-from failoverd.failover import handshake, reasons
+from failoverd.failover import handshake, private, reasons
 from failoverd.failover import message as wire
+from failoverd.failover.dialect import FACTS, OLDEST, PLAIN, agree
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError, RejectReason, ServerState
 from failoverd.failover.pool_transfer import House
+from failoverd.failover.private import Database
 from failoverd.failover.record import RelationshipRecord
 from failoverd.failover.terms import Terms
 from failoverd.failover.updates import Updates
@@ -26,6 +29,7 @@ UNKNOWN_OFFSET_S = 60  # how far the clocks may differ while the offset is unkno
 STEP_S = 60.0  # a partner that owes us the next step, or the answer to an update, for so long has forgotten it
 EXPIRES_SOON_S = 30 * 86400  # of a certificate
 ALARM_EVERY_S = 86400.0
+CARRY_GENERATION = (MessageType.BNDUPD, MessageType.BNDACK, MessageType.CONTACT)
 OFFSET_WINDOW_S = 600.0  # the clock offset is the least delayed sample of this long
 
 
@@ -33,6 +37,21 @@ class EndpointHouse(House, Protocol):
     """What an endpoint needs of the node besides the lease table."""
 
     out: Output
+
+    @property
+    def generation(self) -> int:
+        """Of our database, when what was written so far is committed (safety.md 15)."""
+
+    @property
+    def database(self) -> Database | None:
+        """Our database now, None when it has no uuid (a simulated one)."""
+
+    @property
+    def config_digest(self) -> bytes:
+        """Form and SHA-256 of the configuration that both share."""
+
+    def config_sections(self) -> Mapping[str, Mapping[str, str]]:
+        """The configuration that both share: section, key, value."""
 
     def state_moved(self, relationship: str, old: ServerState, new: ServerState, now: Now) -> None:
         """The relationship entered a state: dues of leases, DNS ownership and fences follow."""
@@ -66,7 +85,7 @@ class Links:
         self.terms, self.record, self.house, self.updates, self.rng = terms, record, house, updates, rng
         self.pending: dict[int, PartnerLink] = {}
         self.link: PartnerLink | None = None
-        self.owes_state = False
+        self.owes_state = self.owes_record = False
         self.offer = handshake.Offer(0, 20, "", 0, b"")
         self.dialing = False
         self.next_dial = now.mono
@@ -75,6 +94,7 @@ class Links:
         self.newest_offset = record.offset or 0
         self._sent_now = False
         self.apart_since = 0  # the last proven contact before this link
+        self.dialect = PLAIN  # of the established link
         self.security = LinkSecurity(terms.name)
         self._alarmed: dict[str, float] = {}  # mono of the last alarm about a certificate
 
@@ -99,6 +119,14 @@ class Links:
 
     def on_message(self, message: Message, now: Now) -> None:
         """A message on the established link."""
+        raise AssertionError("an Endpoint handles it")
+
+    def facts(self) -> list[tuple[int, bytes]]:
+        """What the handshake tells of this server beside dhcpd's options."""
+        raise AssertionError("an Endpoint knows them")
+
+    def on_facts(self, message: Message, now: Now) -> None:
+        """What the partner's handshake told so. The link is not established yet."""
         raise AssertionError("an Endpoint handles it")
 
     def on_established(self, now: Now) -> None:
@@ -148,7 +176,7 @@ class Links:
                 mclt=self.record.mclt_s,
                 hba=self.terms.hba,
             )
-            self.send_at_once(link, hello, now, fresh_xid=True)
+            self._say_hello(link, hello, self.terms.dialect if authenticated else PLAIN, now, fresh_xid=True)
 
     def link_down(self, number: int, reason: str, now: Now) -> None:
         """A connection ended. An EOF right after CONNECT means duplicate or refused (4.3)."""
@@ -201,16 +229,31 @@ class Links:
     def send(self, message: Message) -> None:
         """On the established link, after this step's commit."""
         assert self.link is not None
+        if self.dialect >= FACTS and message.kind in CARRY_GENERATION:
+            message.options.append((private.GENERATION, private.encode_generation(self.house.generation)))
         self.house.out.after_commit.append(LinkSend(self.terms.name, self.link.number, wire.encode(message)))
         self._sent_now = True
 
-    def send_at_once(self, link: PartnerLink, message: Message, now: Now, *, fresh_xid: bool = False) -> None:
+    def send_at_once(
+        self, link: PartnerLink, message: Message, now: Now, *, fresh_xid: bool = False, after_commit: bool = False
+    ) -> None:
         """At once: only CONNECT, CONNECTACK, CONTACT, POOLREQ and the DISCONNECT of a refused handshake (safety.md 1)."""
         if fresh_xid:
             message.xid = link.xid
             link.xid = (link.xid + 1) & 0xFFFFFFFF
         link.sent = now.mono
-        self.house.out.at_once.append(LinkSend(self.terms.name, link.number, wire.encode(message)))
+        out = self.house.out.after_commit if after_commit else self.house.out.at_once
+        out.append(LinkSend(self.terms.name, link.number, wire.encode(message)))
+
+    def _say_hello(self, link: PartnerLink, hello: Message, dialect: int, now: Now, *, fresh_xid: bool = False) -> None:
+        """CONNECT or an accepting CONNECTACK. Facts are those that are committed, so they wait for that (safety.md 15)."""
+        if dialect >= OLDEST:
+            hello.options.append((private.DIALECT, private.encode_dialect(OLDEST, self.terms.dialect)))
+        if dialect < FACTS:
+            self.send_at_once(link, hello, now, fresh_xid=fresh_xid)
+            return
+        hello.options += self.facts()
+        self.send_at_once(link, hello, now, fresh_xid=fresh_xid, after_commit=True)
 
     def _on_connect(self, link: PartnerLink, message: Message, now: Now) -> None:
         wall = int(now.wall)
@@ -237,8 +280,9 @@ class Links:
         answer = wire.connect_ack(
             wall, message.xid, name=name, max_unacked=window, receive_timer=self.terms.max_response_delay_s, tls_asked=tls_asked
         )
-        self.send_at_once(link, answer, now)
-        self._established(link, message, now)
+        dialect = self._agreed(link, message)
+        self._say_hello(link, answer, dialect, now)
+        self._established(link, message, dialect, now)
 
     def _on_connect_ack(self, link: PartnerLink, message: Message, now: Now) -> None:
         wall = int(now.wall)
@@ -256,26 +300,32 @@ class Links:
             self._refused(link, refusal, now)
             return
         self.offer = handshake.offer_of(message)
-        self._established(link, message, now)
+        self._established(link, message, self._agreed(link, message), now)
 
     def _refused(self, link: PartnerLink, refusal: handshake.Refusal, now: Now) -> None:
         if refusal.reason != RejectReason.DUPLICATE_CONNECTION:
             self.house.note(reasons.REFUSED_LINK, now, subject=self.terms.name, detail=f"{int(refusal.reason)} {refusal.text}")
         self.close(link, refusal.text)
 
-    def _established(self, link: PartnerLink, message: Message, now: Now) -> None:
+    def _agreed(self, link: PartnerLink, message: Message) -> int:
+        return agree(self.terms.dialect, private.option(message, private.DIALECT), authenticated=link.authenticated)
+
+    def _established(self, link: PartnerLink, message: Message, dialect: int, now: Now) -> None:
         """The first link whose handshake completes wins; the others are closed, never the other way round (4.5)."""
         del self.pending[link.number]
         for other in list(self.pending.values()):
             self.close(other, "another link is established")
-        self.link = link
+        if dialect >= FACTS:
+            self.on_facts(message, now)
+        self.link, self.dialect = link, dialect
         self.apart_since = self.record.proven
         self.record.partner_max_unacked = self.offer.max_unacked
         self.newest_offset = message.time - int(now.wall)
         self._measured(self.newest_offset, now)
         if abs(self.newest_offset) > handshake.SKEW_WARN_S:
             self.house.note(reasons.SKEW, now, subject=self.terms.name, detail=f"{self.newest_offset:+d} s")
-        self.house.note(reasons.LINKED, now, subject=self.terms.name, detail=self.offer.vendor)
+        detail = self.offer.vendor + (f", dialect {dialect}" if dialect else "")
+        self.house.note(reasons.LINKED, now, subject=self.terms.name, detail=detail)
         self.on_established(now)
 
     def _message(self, link: PartnerLink, message: Message, now: Now) -> None:
@@ -300,6 +350,8 @@ class Links:
             self.house.note(reasons.TOO_EARLY, now, subject=self.terms.name, detail=f"type {kind}")
         else:
             self._proven(message, now)
+            if self.dialect >= FACTS:
+                self._heard_generation(message)
             self.on_message(message, now)
 
     def _proven(self, message: Message, now: Now) -> None:
@@ -311,8 +363,16 @@ class Links:
         assert record.offset is not None
         record.proven = max(record.proven, min(int(now.wall), message.time - record.offset))
 
+    def _heard_generation(self, message: Message) -> None:
+        """How far the partner's database has come; durable before the ack that this step may send (safety.md 15)."""
+        data = private.option(message, private.GENERATION)
+        generation = private.decode_generation(data) if data is not None else None
+        if generation is not None and generation > self.record.partner_generation:
+            self.record.partner_generation = generation
+            self.owes_record = self.owes_record or message.kind == MessageType.BNDUPD
+
     def _lost(self, reason: str, now: Now) -> None:
-        self.link = None
+        self.link, self.dialect = None, PLAIN
         self.next_dial = now.mono + self.rng.random()
         self.house.note(reasons.LINK_LOST, now, subject=self.terms.name, detail=reason)
         self.on_lost(reason, now)

@@ -5,12 +5,14 @@ The sums are balance.py's; here the leases change hands through `house.change`. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from failoverd.failover import balance, reasons
 from failoverd.failover.bindings import handed, rested
 from failoverd.failover.conflicts import Conflict
 from failoverd.failover.hashing import bucket, key, owner_is_primary
+from failoverd.failover.private import LeaseNames
 from failoverd.failover.terms import Terms
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.rights import Rights
@@ -30,6 +32,21 @@ class House(Protocol):
 
     def note(self, name: str, now: Now, *, address: int = 0, subject: str = "", detail: str = "") -> None:
         """Say something to the operator."""
+
+    def names_of(self, lease: Lease) -> LeaseNames:
+        """What the partner is told of the names of a lease."""
+
+    def names_known(self, address: int, names: LeaseNames) -> LeaseNames:
+        """What of the names that the partner tells this server itself knows to be in DNS: the flags say so."""
+
+    def names_told(self, lease: Lease, names: LeaseNames, now: Now) -> None:
+        """The partner tells the names of a lease that is about to change."""
+
+    def names_acked(self, address: int, names: LeaseNames | None, now: Now) -> None:
+        """The partner took a lease; what it knows of its names, None for nothing."""
+
+    def names_done(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
+        """The partner tells what of its names is in DNS by now."""
 
     def contested(self, conflict: Conflict) -> None:
         """Keep that two clients were granted one address, and which of them has it now."""

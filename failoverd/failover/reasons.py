@@ -141,3 +141,27 @@ EXPIRES = declare(
     "A certificate of a failover link expires soon, or has expired. A link that is up stays up; no new one can be made afterwards, and "
     "the servers lose contact at the next restart or cut. Put new files place: they are read without a restart.",
 )
+CONFIG_DIFFERS = declare(
+    "configuration-differs",
+    "error",
+    "The two servers do not have the same configuration; `failoverctl status` shows in what. Each goes by its own: give both the same "
+    "file, and restart the one whose file changed.",
+)
+THEIR_DATABASE = declare(
+    "partner-database-older",
+    "error",
+    "The partner came back with another database than it had, or with an older copy of it. Every lease known here rests for its full time "
+    "before another client may have its address, and the partner fetches what it forgot.",
+)
+OUR_DATABASE = declare(
+    "database-older",
+    "error",
+    "The partner has heard of a later state of this server's database than it is in: it was lost, restored or rolled back. This server "
+    "fetches what it forgot, and waits, before it serves.",
+)
+PRIVATE_IGNORED = declare(
+    "partner-private-ignored",
+    "info",
+    "The partner said something private that is malformed, or of a version that this failoverd does not know. It was ignored.",
+    limited=True,
+)

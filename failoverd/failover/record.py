@@ -38,6 +38,8 @@ class RelationshipRecord:
     `new_pair`                 an operator states that no leases exist (`pair init`, safety.md 16)
     `virgin_database`          there was no record of this relationship at boot, and it has not been normal since
     `hba`, `partner_max_unacked`  as the partner last said
+    `partner_uuid`, `partner_run`, `partner_generation`  its database as it was last heard of (hex; safety.md 15); "" and 0: never
+    `partner_epoch`            its epoch as it was last heard of
     """
 
     name: str
@@ -61,6 +63,10 @@ class RelationshipRecord:
     virgin_database: bool = True
     hba: str = ""
     partner_max_unacked: int = 0
+    partner_uuid: str = ""
+    partner_run: str = ""
+    partner_generation: int = 0
+    partner_epoch: int = 0
 
     def to_json(self) -> str:
         """The journal record."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from failoverd.failover.dialect import NEWEST
+
 
 @dataclass(slots=True, frozen=True)
 class Tls:
@@ -20,7 +22,8 @@ class Tls:
 @dataclass(slots=True, frozen=True)
 class Terms:
     """One relationship, seen from this server. Times in seconds. `hba`: 32 bytes, bit set = the primary serves
-    (failover-protocol.md 9.3). `partner_is_dhcpd`: the partner is configured as an ISC dhcpd. `tls`: None for a plain link."""
+    (failover-protocol.md 9.3). `partner_is_dhcpd`: the partner is configured as an ISC dhcpd. `tls`: None for a plain link.
+    `dialect`: the newest of ours that is offered on a link with tls, 0 for none."""
 
     name: str
     primary: bool
@@ -43,3 +46,4 @@ class Terms:
     partner_max_unacked: int
     pools: tuple[str, ...]
     tls: Tls | None = None
+    dialect: int = NEWEST

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from failoverd.failover import message as wire
 from failoverd.failover import reasons
+from failoverd.failover.dialect import FACTS
+from failoverd.failover.exchange import Exchange
 from failoverd.failover.links import STEP_S
 from failoverd.failover.message import ServerState
-from failoverd.failover.transitions import Transitions
 from failoverd.ports import LinkConnect, Now, Origin
 
 S = ServerState
@@ -15,7 +16,7 @@ POOLREQ_S = 5.0  # between two POOLREQs for refused clients
 LINK_STARTUP_S = 15.0  # a link without handshake is closed (failover-protocol.md 4.1)
 
 
-class Timers(Transitions):
+class Timers(Exchange):
     """The timers of one relationship."""
 
     def tick(self, now: Now, commit_age_s: float) -> None:
@@ -36,11 +37,15 @@ class Timers(Transitions):
         if self._may_send_updates(now):
             self.updates.pump(self, self.offer.max_unacked, now)
             self._note_level(now)
+        self._speak(now)
         if self._sent_now and self.link is not None:
             self.link.sent = now.mono
         self._sent_now = False
         if now.mono >= self.next_stamp:
             self._stamp(now)
+        if self.owes_record:
+            self.owes_record = False
+            self.persist()
 
     def _may_send_updates(self, now: Now) -> bool:
         if self.link is None or not self.heard_state or self.starting:
@@ -111,6 +116,8 @@ class Timers(Transitions):
             self.record.operated = int(now.wall)
         if serving or self.link is not None:
             self.persist()
+        if self.link is not None and self.dialect >= FACTS:
+            self.send(wire.contact(int(now.wall), self.next_xid()))  # how far our database has come
 
     def _balance_run(self, now: Now) -> None:
         self.balance_at = None
@@ -135,7 +142,7 @@ class Timers(Transitions):
 
     def deadline(self, now: Now) -> float:
         """The mono time of the next thing that `tick` wants to do."""
-        times = [self.next_stamp]
+        times = [now.mono if self.speaks else self.next_stamp]
         if self.starting and self.link is None:
             times.append(self.startup_until)
         times.extend(p.opened + LINK_STARTUP_S for p in self.pending.values())

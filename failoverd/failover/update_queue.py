@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from failoverd.failover import message as wire
-from failoverd.failover import reasons
+from failoverd.failover import private, reasons
 from failoverd.failover.bindings import binding_of
+from failoverd.failover.dialect import NAMES
 from failoverd.failover.message import Message, RejectReason
 from failoverd.failover.pool_transfer import House, PoolTransfer
 from failoverd.failover.terms import Terms
@@ -29,7 +30,9 @@ FREED = (BindingState.EXPIRED, BindingState.RELEASED, BindingState.RESET)
 
 
 class Link(Protocol):
-    """The established link of the relationship."""
+    """The established link of the relationship, and the dialect that it has."""
+
+    dialect: int
 
     def send(self, message: Message) -> None:
         """After the commit of this step. The xid is set here unless the message answers one."""
@@ -141,7 +144,10 @@ class UpdateQueue(PoolTransfer):
             xid = link.next_xid()
             self.flights[xid] = Flight(address, lease.state, lease.ends, lease.potential, lease.cltt, lease.generation, now.mono)
             self.in_flight[address] = xid
-            link.send(wire.bndupd(int(now.wall), xid, binding_of(lease)))
+            message = wire.bndupd(int(now.wall), xid, binding_of(lease))
+            if link.dialect >= NAMES:
+                message.options.append((private.NAMES, private.encode_names(self.house.names_of(lease))))
+            link.send(message)
         self._finish_request(link, now)
 
     def _finish_request(self, link: Link, now: Now) -> None:
@@ -169,7 +175,7 @@ class UpdateQueue(PoolTransfer):
 
     # --- BNDACK -----------------------------------------------------------------------------------------------------------
 
-    def acked(self, message: Message, rights: Rights, now: Now) -> None:
+    def acked(self, message: Message, rights: Rights, link: Link, now: Now) -> None:
         """A BNDACK: the acked expiry moves to exactly what its BNDUPD carried (safety.md 2); a reject moves nothing."""
         flight = self.flights.get(message.xid)
         address = message.u32(wire.OptionCode.ASSIGNED_IP_ADDRESS)
@@ -181,6 +187,8 @@ class UpdateQueue(PoolTransfer):
         reason = message.u8(wire.OptionCode.REJECT_REASON)
         if reason is None:
             self._accepted(flight, rights, now)
+            data = private.option(message, private.NAMES) if link.dialect >= NAMES else None
+            self.house.names_acked(flight.address, private.decode_names(data) if data is not None else None, now)
         else:
             self._rejected(flight, reason, message.text(wire.OptionCode.MESSAGE) or "", now)
         newer = flight.address in self.again

@@ -6,14 +6,16 @@ BNDUPD as the receiver: failover-protocol.md 6.3 and 6.4, safety.md 2, 13, 19, 2
 from __future__ import annotations
 
 from failoverd.failover import message as wire
-from failoverd.failover import reasons
+from failoverd.failover import private, reasons
 from failoverd.failover.bindings import both_claims, take_client
 from failoverd.failover.conflicts import Conflict, claim_of, claim_told
+from failoverd.failover.dialect import NAMES
 from failoverd.failover.message import Binding, Message, RejectReason, ServerState
+from failoverd.failover.private import LeaseNames
 from failoverd.failover.states import CONFLICTING
 from failoverd.failover.update_queue import FREED, Link, UpdateQueue
 from failoverd.leases.binding import judge
-from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, BindingState, Lease
 from failoverd.leases.rights import Rights
 from failoverd.ports import Now, Origin
 
@@ -25,6 +27,7 @@ class Updates(UpdateQueue):
         """A BNDUPD: judged by the tables, answered by exactly one BNDACK after the commit (6.3). `state`: ours, as it acts; `ruled`: the
         partner has judged the conflicts already."""
         binding = wire.binding(message)
+        names = self._names(message, link, now)
         refused = self._judge(binding, rights, state, ruled, now)
         if refused is not None:
             reason, text = refused
@@ -34,8 +37,19 @@ class Updates(UpdateQueue):
             self._keep_claim(binding, state, now)
             return
         assert binding.address is not None
-        self._take(binding, rights, state, now)
-        link.send(wire.bndack(int(now.wall), message.xid, binding.address))
+        ack = wire.bndack(int(now.wall), message.xid, binding.address)
+        if names is not None:
+            ack.options.append((private.NAMES, private.encode_names(self.house.names_known(binding.address, names))))
+        self._take(binding, rights, state, now, names)
+        link.send(ack)
+
+    def _names(self, message: Message, link: Link, now: Now) -> LeaseNames | None:
+        """The names that the partner tells; None on a plain link, where nothing is known of them."""
+        data = private.option(message, private.NAMES) if link.dialect >= NAMES else None
+        names = private.decode_names(data) if data is not None else None
+        if data is not None and names is None:
+            self.house.note(reasons.PRIVATE_IGNORED, now, subject=self.terms.name, detail=f"names {data[:2].hex()}")
+        return names
 
     def _keep_claim(self, binding: Binding, state: ServerState, now: Now) -> None:
         """We refused the partner's grant to another client than ours: it may be in use until its end (safety.md 19). Or its end of a lease
@@ -98,7 +112,7 @@ class Updates(UpdateQueue):
         )
         return None if verdict.accept else (verdict.reject, verdict.text)
 
-    def _take(self, binding: Binding, rights: Rights, acting: ServerState, now: Now) -> None:
+    def _take(self, binding: Binding, rights: Rights, acting: ServerState, now: Now, names: LeaseNames | None = None) -> None:
         """The partner's binding becomes ours; EXPIRED, RELEASED and RESET are FREE straight away (6.3 step 11)."""
         assert binding.address is not None
         assert binding.state is not None
@@ -125,6 +139,10 @@ class Updates(UpdateQueue):
                 if old.state is BindingState.ACTIVE and state is BindingState.ACTIVE and old.client:
                     new.disputed = both_claims(old, binding)
                     self._contested("theirs", old, binding, new.disputed, acting, now)
+        if names is not None and state is BindingState.ACTIVE:
+            new.fqdn, new.rev = names.wish, names.pointer
+            new.dns = (NO_FORWARD if names.no_forward else 0) | (NO_REVERSE if names.no_reverse else 0)
+            self.house.names_told(new, names, now)
         if state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
             if old.state is BindingState.ACTIVE and old.ends > new.ends:

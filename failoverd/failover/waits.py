@@ -20,7 +20,7 @@ def recover_until(record: RelationshipRecord, boot: BootFacts, partner_is_dhcpd:
         return int(boot.wall) + boot.longest_lease_s, True
     mclt = max(record.wait_mclt_s, record.mclt_s)
     if record.virgin_database or boot.restored:
-        return int(boot.wall) + mclt, False
+        return max(int(boot.wall), record.operated) + mclt, False  # it may have granted alone since, and learnt of it only now
     return max(record.operated, int(boot.newest_commit)) + mclt, False
 
 

@@ -61,6 +61,11 @@ class RelationshipStatus(Answer):
     ]
     countdown_until: Annotated[Wall, Field(description="when the present wait ends by itself; 0 for no wait")]
     tls: Annotated[TlsStatus | None, Field(description="null for a plain link")]
+    dialect: Annotated[int, Field(ge=0, description="what the two failoverd tell each other beside dhcpd's protocol; 0: nothing")]
+    partner_epoch: Annotated[
+        int, Field(ge=0, description="the partner's epoch as it was last told, over an authenticated link only")
+    ]
+    differences: Annotated[list[str], Field(description="in what the two configurations differ, as the last link told")]
 
 
 Lasts = Annotated[float | None, Field(ge=0, description="seconds until a new client is refused; null: never at this rate")]

@@ -107,6 +107,7 @@ class StatusCollector(Collector):
             ("relationship_linked", "1 when the partner is connected.", "linked"),
             ("relationship_since_timestamp_seconds", "When the state was entered.", "since"),
             ("relationship_epoch", "Raised at each partner-down.", "epoch"),
+            ("relationship_dialect", "What both tell each other beside dhcpd's protocol; 0 is nothing.", "dialect"),
             ("updates_unacked", "Binding updates sent and not yet acked.", "unacked"),
             ("updates_window", "How many binding updates may be unacked.", "window"),
             ("updates_owed", "Leases whose current view the partner has not acked.", "owed"),
@@ -133,6 +134,12 @@ class StatusCollector(Collector):
             [((str(row["name"]),), _number(row, "skew_s")) for row in rows if row["skew_s"] is not None],
         )
 
+        yield _gauge(
+            "configuration_differences",
+            "Known differences between the configurations of the two servers.",
+            ("relationship",),
+            [((str(row["name"]),), float(len(cast("Sequence[str]", row["differences"])))) for row in rows],
+        )
         certificates = [
             ((str(row["name"]), whose), _number(cast("Record", row["tls"]), key))
             for row in rows

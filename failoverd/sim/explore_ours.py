@@ -84,6 +84,10 @@ class _NoNames(Planner):
     def load_leases(self, *args: object, **more: object) -> None:
         """Nothing."""
 
+    def settled(self) -> list[tuple[bytes, bytes]]:
+        """Nothing."""
+        return []
+
     lease_changed = revived = orphaned = returned = take_over = met = fence = due = load_leases
 
 

@@ -38,6 +38,7 @@ max-response-delay = "{delay_s}s"
 max-unacked-updates = {window}
 min-balance = "30s"
 max-balance = "10m"
+{tls}
 [dhcp]
 lease-time = "{lease_s}s"
 min-lease-time = "30s"
@@ -70,9 +71,13 @@ key-file = "/etc/failoverd/ddns.key"
 """
 
 
+TLS = 'tls = { cert-file = "/tls/{server}.pem", key-file = "/tls/{server}.key", ca-file = "/tls/ca.pem" }'
+
+
 @dataclass(slots=True, frozen=True)
 class Terms:
-    """The numbers of a run; times in seconds. `pool`: addresses in each of the two pools."""
+    """The numbers of a run; times in seconds. `pool`: addresses in each of the two pools. `tls`: the link is authenticated, and the
+    servers tell each other what only two failoverd do."""
 
     mclt_s: int
     lease_s: int
@@ -81,11 +86,12 @@ class Terms:
     pool: int
     clients: int
     skew_s: tuple[float, float]
+    tls: bool = False
 
     def config(self) -> Config:
         """The configuration of both servers."""
         values = {"mclt_s": self.mclt_s, "lease_s": self.lease_s, "delay_s": self.delay_s, "window": self.window}
-        return parse_text(TEXT.format(last=FIRST + self.pool - 1, **values), "sim.toml")
+        return parse_text(TEXT.format(last=FIRST + self.pool - 1, tls=TLS if self.tls else "", **values), "sim.toml")
 
 
 class Pair:
@@ -172,7 +178,7 @@ class Pair:
 
 
 def draw(world: World) -> Terms:
-    """The numbers of a run, from its seed."""
+    """The numbers of a run, from its seed. Seeds that begin with "tls" are those of authenticated links."""
     rng = world.random("terms")
     far = rng.random() < 0.5
     most = 25.0 if far else 0.4
@@ -184,4 +190,5 @@ def draw(world: World) -> Terms:
         pool=rng.choice((6, 8, 16)),
         clients=rng.choice((4, 8, 12)),
         skew_s=(rng.uniform(-most, most), rng.uniform(-most, most)),
+        tls=world.seed.startswith("tls"),
     )

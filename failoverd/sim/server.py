@@ -84,7 +84,7 @@ class Server:
         self.world, self.name, self.address, self.config, self.tcp = world, name, address, config, tcp
         self.to_client, self.to_master = to_client, to_master
         self.clock = Clock(world, skew_s)
-        self.disk = Disk()
+        self.disk = Disk(name.encode().rjust(16, b"-"))
         self.rng = world.random(f"server {name}")
         self.partner: Server | None = None
         self.node: Node | None = None
@@ -221,7 +221,7 @@ class Server:
 
     def link_up(self, wire: int, outgoing: bool) -> None:
         """A connection is established."""
-        self.deliver(LinkUp(RELATIONSHIP, wire, outgoing))
+        self.deliver(LinkUp(RELATIONSHIP, wire, outgoing, self.config.relationships[0].tls is not None))
 
     def link_bytes(self, wire: int, data: bytes) -> None:
         """Bytes of the partner."""

@@ -46,6 +46,9 @@ OFFICE = {
     "takeover_at": 0,
     "countdown_until": 0,
     "tls": None,
+    "dialect": 0,
+    "partner_epoch": 0,
+    "differences": [],
 }
 LAB = {
     **OFFICE,
@@ -72,6 +75,9 @@ LAB = {
         "refused": "partner-tls-wrong-name: expected dhcp9, it is for printer",
         "refused_at": WALL - 42,
     },
+    "dialect": 2,
+    "partner_epoch": 3,
+    "differences": ["dhcp: lease-time: here 3600, at the partner 7200"],
 }
 NUMBERS = {
     "total": 1020,

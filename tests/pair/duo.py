@@ -5,12 +5,15 @@ Every send of `after_commit` is delivered only when the step's writes were "comm
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from failoverd.config import parse_text
 from failoverd.dhcp.message import Packet, decode, encode
+from failoverd.failover.dialect import NEWEST
 from failoverd.leases.lease import Lease
 from failoverd.node import Node
 from failoverd.notes import Note
@@ -78,6 +81,9 @@ key-file = "/nonexistent/key"
 """
 
 
+_UUIDS = itertools.count(1)
+
+
 class Disk:
     """What was committed by one server, folded."""
 
@@ -85,6 +91,8 @@ class Disk:
         self.rows: dict[tuple[Kind, bytes], str] = {}
         self.events: list[dict[str, object]] = []
         self.newest = 0.0
+        self.uuid = f"{next(_UUIDS):032x}"
+        self.boots = 0
         self.log: list[Write] = []
 
     def commit(self, writes: Iterable[Write], wall: float) -> None:
@@ -102,7 +110,9 @@ class Disk:
         def of(kind: Kind) -> list[str]:
             return [record for (each, _), record in self.rows.items() if each is kind]
 
-        return Stored(of(Kind.LEASE), of(Kind.DDNS), of(Kind.RELATIONSHIP), {}, self.newest, of(Kind.CONFLICT))
+        self.boots += 1
+        meta = {"uuid": self.uuid, "boot": f"{self.boots:032x}", "generation": str(len(self.log))}
+        return Stored(of(Kind.LEASE), of(Kind.DDNS), of(Kind.RELATIONSHIP), meta, self.newest, of(Kind.CONFLICT))
 
 
 class Duo:
@@ -119,13 +129,24 @@ class Duo:
         lone_boot: str = "bounded",
         new_pair: bool = True,
         edits: Iterable[tuple[str, str]] = (),
+        tls: bool = False,
+        dialects: Mapping[str, int] | None = None,
+        other: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """`edits`: (old, new) texts of the configuration."""
+        """`edits`: (old, new) texts of the configuration. `tls`: the link is authenticated. `dialects`: the newest that a server offers.
+        `other`: edits of the secondary's configuration alone."""
         text = CONFIG.format(mclt=mclt, lease=lease, split=split, window=window, last=last, lone_boot=lone_boot)
         for old, new in edits:
             assert old in text, old
             text = text.replace(old, new)
+        if tls:
+            text = text.replace("lone-boot =", 'tls = { cert-file = "/c", key-file = "/k", ca-file = "/ca" }\nlone-boot =')
+        self.tls, self.dialects = tls, dict(dialects or {})
         self.config = parse_text(text)
+        for old, new in other:
+            assert old in text, old
+            text = text.replace(old, new)
+        self.configs = {"p": self.config, "s": parse_text(text)}
         self.now = Now(WALL, 1000.0)
         self.disks = {name: Disk() for name in SERVERS}
         self.nodes: dict[str, Node] = {}
@@ -149,7 +170,9 @@ class Duo:
     # --- the two servers ------------------------------------------------------------------------------------------------
 
     def start(self, name: str) -> Node:
-        node = Node(self.config, name, self.disks[name].stored(), self.now, random.Random(name))
+        node = Node(self.configs[name], name, self.disks[name].stored(), self.now, random.Random(name))
+        for endpoint in node.endpoints.values():
+            endpoint.terms = replace(endpoint.terms, dialect=self.dialects.get(name, NEWEST))
         self.nodes[name] = node
         self.inbox[name] = [InterfaceAddresses("eth0", ((ADDRESS[name], 22),))]
         self._emit(name, node.boot(self.now))
@@ -209,8 +232,8 @@ class Duo:
                 return
             self._link += 1
             self._links[self._link] = None
-            self.inbox[name].append(LinkUp("fo", self._link, True))
-            self.inbox[other].append(LinkUp("fo", self._link, False))
+            self.inbox[name].append(LinkUp("fo", self._link, True, self.tls))
+            self.inbox[other].append(LinkUp("fo", self._link, False, self.tls))
         elif isinstance(send, LinkSend):
             self.wire.append((name, send.data))
             if self.connected and send.link in self._links and other in self.nodes and not self.hold_bytes(name, send.data):

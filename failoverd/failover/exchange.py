@@ -1,0 +1,121 @@
+"""What two failoverd tell each other on an authenticated link beside dhcpd's protocol: databases, epochs, configurations, done-flags.
+
+safety.md 15, 17 and 26; the bytes are private.py's, who speaks what is dialect.py's. Nothing of this happens on a plain link.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+
+from failoverd.failover import databases, private, reasons
+from failoverd.failover import message as wire
+from failoverd.failover.dialect import FACTS
+from failoverd.failover.message import Message, ServerState
+from failoverd.failover.parity import Parity
+from failoverd.failover.private import FrameKind, Known
+from failoverd.failover.transitions import Transitions
+from failoverd.ports import Now
+
+S = ServerState
+FRAMES_A_STEP = 20
+
+
+class Exchange(Transitions):
+    """The private part of one relationship."""
+
+    parity: Parity | None = None
+    _to_say: deque[bytes]
+
+    def facts(self) -> list[tuple[int, bytes]]:
+        """Options of CONNECT and CONNECTACK; sent when they are committed."""
+        record, database = self.record, self.house.database
+        found = [(private.EPOCH, private.encode_epoch(record.epoch)), (private.DIGEST, self.house.config_digest)]
+        if database is not None:
+            found.append((private.DATABASE, private.encode_database(database)))
+        known = self._known()
+        if known is not None:
+            found.append((private.KNOWN, private.encode_known(known)))
+        return found
+
+    def _known(self) -> Known | None:
+        record = self.record
+        if not record.partner_uuid:
+            return None
+        return Known(bytes.fromhex(record.partner_uuid), bytes.fromhex(record.partner_run), record.partner_generation)
+
+    def on_facts(self, message: Message, now: Now) -> None:
+        """The partner's handshake; the link is not established yet."""
+        epoch = private.decode_epoch(private.option(message, private.EPOCH) or b"")
+        self.record.partner_epoch = epoch if epoch is not None else self.record.partner_epoch
+        self._to_say = deque()
+        self.parity = Parity(self.house.config_digest, private.option(message, private.DIGEST))
+        if self.parity.known and not self.parity.equal:
+            self.house.note(reasons.CONFIG_DIFFERS, now, subject=self.terms.name, detail="; ".join(self.parity.differences))
+        if self.parity.wanted:
+            self._to_say.extend(self.parity.begin(self.house.config_sections()))
+        self._on_their_database(message, now)
+        self._on_our_database(message, now)
+
+    def _on_their_database(self, message: Message, now: Now) -> None:
+        """safety.md 15: the partner's database is not what it was: what we know rests for its full time."""
+        claim = private.decode_database(private.option(message, private.DATABASE) or b"")
+        if claim is None:
+            return
+        lost = databases.loss(claim, self._known())
+        if lost:
+            self.house.note(reasons.THEIR_DATABASE, now, subject=self.terms.name, detail=lost)
+            self.house.rest_all(self.terms.name, now)
+        record = self.record
+        record.partner_uuid, record.partner_run = claim.uuid.hex(), claim.run.hex()
+        record.partner_generation = claim.generation
+
+    def _on_our_database(self, message: Message, now: Now) -> None:
+        """safety.md 15: the partner knows more of our database than it holds: what it forgot is fetched before we serve."""
+        heard, database = private.decode_known(private.option(message, private.KNOWN) or b""), self.house.database
+        lost = databases.loss(database, heard) if database is not None else ""
+        if not lost:
+            return
+        self.house.note(reasons.OUR_DATABASE, now, subject=self.terms.name, detail=lost)
+        self.boot = replace(self.boot, restored=True)
+        if self.record.state is not S.RECOVER:
+            self.move(S.RECOVER, f"this server's database is not what the partner knew: {lost}", now)
+
+    # --- frames -----------------------------------------------------------------------------------------------------------
+
+    def on_frame(self, message: Message, now: Now) -> None:
+        """A CONTACT that may carry one."""
+        data = private.option(message, private.FRAME)
+        if data is None:
+            return
+        frame = private.decode_frame(data)
+        if frame is None:
+            self.house.note(reasons.PRIVATE_IGNORED, now, subject=self.terms.name, detail=f"frame {data[:2].hex()}")
+        elif frame.kind is FrameKind.DONE:
+            self.house.names_done(self.terms.name, frame.items, now)
+        elif self.parity is not None:
+            before = self.parity.complete
+            self._to_say.extend(self.parity.heard(frame))
+            if self.parity.complete and not before:
+                detail = "; ".join(self.parity.differences)
+                self.house.note(reasons.CONFIG_DIFFERS, now, subject=self.terms.name, detail=detail)
+
+    def say_done(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """What of the names of leases is in DNS by now, for the partner."""
+        if self.link is not None and self.dialect >= FACTS:
+            self._to_say.extend(private.frames(FrameKind.DONE, rows))
+
+    def _speak(self, now: Now) -> None:
+        """A slice of the frames that wait."""
+        if self.link is None or self.dialect < FACTS:
+            return
+        for _ in range(min(FRAMES_A_STEP, len(self._to_say))):
+            message = wire.contact(int(now.wall), self.next_xid())
+            message.options.append((private.FRAME, self._to_say.popleft()))
+            self.send(message)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether frames wait."""
+        return self.link is not None and self.dialect >= FACTS and bool(self._to_say)

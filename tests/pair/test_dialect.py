@@ -1,0 +1,380 @@
+"""What two failoverd tell each other on an authenticated link, with every version of the dialect, and that a plain link has none of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from failoverd.ddns.rows import FORWARD, ME, PEER, Row, row_key
+from failoverd.failover import message as wire
+from failoverd.failover import private
+from failoverd.failover.message import Framer, Message, MessageType
+from failoverd.failover.private import decode_names, option
+from failoverd.ports import DnsAnswer, DnsUpdate
+from tests.pair.duo import WALL, Duo, kind, normal
+
+HOST = "host1.dyn.example.test."
+
+
+def spoken(duo: Duo, sender: str = "", of: MessageType | None = None) -> list[Message]:
+    """Every message that crossed; of one kind, from one server."""
+    found = [m for who, data in duo.wire if sender in ("", who) for m in Framer().feed(data)]
+    return [m for m in found if of is None or m.kind == of]
+
+
+def codes(duo: Duo, sender: str = "") -> set[int]:
+    return {code for message in spoken(duo, sender) for code, _ in message.options if code > 29}
+
+
+def row(duo: Duo, at: str, name: str = HOST) -> Row:
+    found = duo.nodes[at].planner.row(row_key("main", FORWARD, name))
+    assert found is not None
+    return found
+
+
+def master(duo: Duo, *at: str) -> list[str]:
+    """Let a master say NOERROR to everything; what it was asked to change."""
+    found = []
+    for _ in range(12):
+        for name in at:
+            while duo.updates[name]:
+                message = duo.updates[name].pop(0)
+                if isinstance(message, DnsUpdate):
+                    found += [f"{name} {c.op} {c.name} {c.rtype}" for c in message.changes if c.rtype != "DHCID"]
+                duo.inbox[name].append(DnsAnswer(message.ident, "NOERROR", "test"))
+        duo.tick(0.05)
+    return found
+
+
+def test_safety_26_a_plain_link_offers_says_and_believes_nothing() -> None:
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    master(duo, "p")
+    duo.run(30)
+    assert codes(duo) == set()
+    assert duo.lease("s", ack.yiaddr).fqdn == ""
+    assert duo.nodes["p"].endpoints["fo"].dialect == 0
+
+
+def test_safety_26_what_a_plain_partner_says_all_the_same_is_not_believed() -> None:
+    """A partner that is not authenticated offers the dialect and names: as good as absent."""
+    duo = Duo()
+    duo.until(lambda: duo.states() == ("normal", "normal"), 10)
+    endpoint = duo.nodes["s"].endpoints["fo"]
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.settle()
+    (update,) = [m for m in spoken(duo, "p", MessageType.BNDUPD) if m.u32(2) == ack.yiaddr][-1:]
+    update.options.append((private.NAMES, private.encode_names(private.LeaseNames("evil.dyn.example.test."))))
+    update.options.append((private.GENERATION, private.encode_generation(1 << 60)))
+    assert endpoint.link is not None
+    endpoint.link_bytes(endpoint.link.number, wire.encode(update), duo.now)
+    assert duo.lease("s", ack.yiaddr).fqdn == ""
+    assert endpoint.record.partner_generation == 0
+
+
+def test_safety_26_no_link_without_tls_where_the_configuration_wants_it() -> None:
+    duo = Duo(tls=True)
+    duo.run(2)
+    duo.crash("s")
+    duo.tls = False
+    duo.tick()
+    duo.wire.clear()
+    duo.start("s")
+    duo.run(20)
+    assert duo.noted("p", "partner-link-unauthenticated")
+    assert duo.noted("s", "partner-link-unauthenticated")
+    assert spoken(duo) == []
+
+
+VERSIONS = [(2, 2, 2), (2, 1, 1), (1, 2, 1), (1, 1, 1), (2, 0, 0), (0, 2, 0), (2, 77, 2)]
+
+
+@pytest.mark.parametrize(("first", "second", "agreed"), VERSIONS)
+def test_partners_of_different_versions_speak_the_newest_that_both_have(first: int, second: int, agreed: int) -> None:
+    duo = normal(tls=True, dialects={"p": first, "s": second})
+    assert [duo.nodes[name].endpoints["fo"].dialect for name in "ps"] == [agreed, agreed]
+    ack = duo.dora("p", 1)
+    back = duo.dora("s", 2)
+    assert (kind(ack), kind(back)) == ("ack", "ack")
+    assert ack is not None
+    master(duo, "p", "s")
+    duo.run(30)
+    assert duo.states() == ("normal", "normal")
+    assert not any(n.endpoints["fo"].updates.owed for n in duo.nodes.values())
+    assert duo.lease("s", ack.yiaddr).fqdn == (HOST if agreed else "")
+    after = {c for who, data in duo.wire for m in Framer().feed(data) if m.kind not in (5, 6) for c, _ in m.options if c > 29}
+    assert after == {0: set(), 1: {224}, 2: {224, 230, 231}}[agreed]
+    assert not duo.noted("p", "partner-private-ignored") + duo.noted("s", "partner-private-ignored")
+
+
+def test_a_newer_version_of_a_known_option_is_ignored_and_noted() -> None:
+    duo = normal(tls=True)
+    for data in (b"\x02\0", b"\x01", b"\x01\x09\0\0"):
+        endpoint = duo.nodes["s"].endpoints["fo"]
+        assert endpoint.link is not None
+        update = wire.bndupd(
+            int(duo.now.wall),
+            900,
+            wire.Binding(0x0A000070, 2, b"", b"\x01\x02\0\0\0\0\x09", int(WALL) + 600, int(WALL) + 900, int(WALL), int(WALL)),
+        )
+        update.options.append((private.NAMES, data))
+        endpoint.link_bytes(endpoint.link.number, wire.encode(update), duo.now)
+        frame = wire.contact(int(duo.now.wall), 901)
+        frame.options += [(private.FRAME, b"\x02" + data), (250, b"the future")]
+        endpoint.link_bytes(endpoint.link.number, wire.encode(frame), duo.now)
+    duo.tick()
+    assert duo.noted("s", "partner-private-ignored") == 6
+    assert duo.lease("s", 0x0A000070).fqdn == ""
+    assert duo.state("s") == "normal"
+
+
+# --- names (ddns.md 4.6) ------------------------------------------------------------------------------------------------
+
+
+def test_names_and_done_flags_travel_with_the_lease() -> None:
+    duo = normal(tls=True)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.settle()
+    assert duo.lease("s", ack.yiaddr).fqdn == HOST
+    theirs = row(duo, "s")
+    assert (theirs.owner, theirs.word, theirs.have) == (PEER, "open", ())
+    assert master(duo, "p", "s") == [f"p add {HOST} A"]
+    duo.settle()
+    theirs = row(duo, "s")
+    assert (theirs.owner, theirs.word) == (PEER, "done")
+    assert [v.text for v in theirs.have] == [v.text for v in row(duo, "p").have]
+    duo.renew("p", 1, ack.yiaddr)
+    duo.settle()
+    data = option(spoken(duo, "p", MessageType.BNDUPD)[-1], private.NAMES)
+    assert data is not None
+    names = decode_names(data)
+    assert names is not None
+    assert (names.wish, names.shown, names.forward_done) == (HOST, HOST, True)
+    duo.release("p", 1, ack.yiaddr)
+    duo.settle()
+    assert row(duo, "s").want == ()
+    assert "p del-rr " + HOST + " A" in master(duo, "p", "s")
+    duo.settle()
+    assert duo.nodes["s"].planner.row(row_key("main", FORWARD, HOST)) is None, "kept until the done-flag, not longer (safety.md 24)"
+
+
+def test_the_survivor_removes_a_name_that_only_the_dead_partner_registered() -> None:
+    """On a plain link this takes a search by PTR and DHCID; here the name is known."""
+    duo = normal(tls=True, lease="10m", mclt="5m")
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    master(duo, "p")
+    duo.settle()
+    duo.crash("p")
+    duo.settle()
+    duo.command("s", "partner-down")
+    assert row(duo, "s").owner == ME
+    duo.run(240, step_s=2)
+    said = master(duo, "s")
+    for _ in range(12):
+        duo.run(60, step_s=5)
+        said += master(duo, "s")
+    assert f"s add {HOST} A" in said, "said again within takeover-spread"
+    assert f"s del-rr {HOST} A" in said
+    assert duo.nodes["s"].planner.row(row_key("main", FORWARD, HOST)) is None
+
+
+def test_a_name_whose_done_flag_was_not_heard_is_said_at_once_at_the_takeover() -> None:
+    duo = normal(tls=True)
+    duo.dora("p", 1)
+    duo.dora("p", 2)
+    duo.settle()
+    duo.updates["p"].clear()
+    duo.crash("p")  # the master never heard of either
+    duo.settle()
+    duo.command("s", "partner-down")
+    duo.settle(10)
+    said = master(duo, "s")
+    assert {line for line in said if " A" in line and "add" in line} == {f"s add host{mac}.dyn.example.test. A" for mac in (1, 2)}
+
+
+def test_a_client_that_renews_at_the_other_server_takes_its_name_along() -> None:
+    duo = normal(tls=True)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    master(duo, "p")
+    duo.run(2)
+    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"
+    duo.settle()
+    assert (row(duo, "s").owner, row(duo, "p").owner) == (ME, PEER)
+    master(duo, "s")
+    duo.settle()
+    assert row(duo, "p").word == "done"
+
+
+def test_after_a_cut_names_are_said_again_only_where_the_flags_disagree() -> None:
+    duo = normal(tls=True)
+    kept, other = duo.dora("p", 1), duo.dora("p", 2)
+    assert kept is not None
+    assert other is not None
+    master(duo, "p", "s")
+    duo.settle()
+    duo.cut()
+    duo.until(lambda: "communications-interrupted" in duo.states(), 60)
+    duo.run(20)
+    assert kind(duo.renew("p", 1, kept.yiaddr)) == "ack"
+    assert kind(duo.dora("p", 3)) == "ack"
+    master(duo, "p", "s")
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+    duo.run(40)
+    said = master(duo, "p", "s")
+    assert not [line for line in said if "host1." in line], "the partner's ack said that it is there"
+    assert [line for line in said if "host3." in line], "the partner knew nothing of it"
+    assert duo.nodes["p"].meeting == set()
+
+
+def test_on_a_plain_link_all_of_them_are_said_again() -> None:
+    duo = normal()
+    kept = duo.dora("p", 1)
+    assert kept is not None
+    master(duo, "p", "s")
+    duo.cut()
+    duo.until(lambda: "communications-interrupted" in duo.states(), 60)
+    duo.run(20)
+    duo.renew("p", 1, kept.yiaddr)
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+    duo.run(40)
+    assert [line for line in master(duo, "p") if "host1." in line]
+
+
+def test_a_name_that_was_given_instead_is_the_same_on_both() -> None:
+    duo = normal(tls=True, edits=[("[[ddns.zone]]\n", '[ddns]\non-conflict = "suffix"\n[[ddns.zone]]\n')])
+    for mac in (1, 2):
+        offer = duo.discover("p", mac, secs=10)
+        assert offer is not None
+        ask = duo.packet(3, mac, secs=10, o50=offer.yiaddr.to_bytes(4, "big"), o54=b"\x0a\0\0\x01", o12=b"pc")
+        assert kind(duo.say("p", ask)) == "ack"
+    master(duo, "p")
+    duo.run(3)
+    second = duo.lease("s", offer.yiaddr)
+    assert second.fqdn == "pc.dyn.example.test."
+    assert duo.nodes["p"].planner.name_of(duo.lease("p", offer.yiaddr)) == "pc-2.dyn.example.test."
+    duo.say("p", duo.packet(3, 2, ciaddr=offer.yiaddr, o12=b"pc"), 0x0A000001)
+    duo.settle()
+    assert duo.nodes["s"].planner.name_of(duo.lease("s", offer.yiaddr)) == "pc-2.dyn.example.test."
+
+
+# --- configuration ------------------------------------------------------------------------------------------------------
+
+
+def test_equal_configurations_differ_in_nothing() -> None:
+    duo = normal(tls=True)
+    duo.run(5)
+    for name in "ps":
+        parity = duo.nodes[name].endpoints["fo"].parity
+        assert parity is not None
+        assert (parity.equal, parity.differences) == (True, ())
+    assert not duo.noted("p", "configuration-differs")
+
+
+def test_differences_are_named_by_section_and_setting_on_both() -> None:
+    other = [
+        ('lease-time = "1h"', 'lease-time = "2h"'),
+        ('address = "10.0.0.60"', 'address = "10.0.0.61"'),
+        ("10.0.0.100-10.0.0.199", "10.0.0.100-10.0.0.198"),
+    ]
+    duo = normal(tls=True, other=other)
+    duo.run(3)
+    parity = duo.nodes["p"].endpoints["fo"].parity
+    assert parity is not None
+    assert parity.complete
+    assert parity.differences[0] == "dhcp: lease-time: here 3600, at the partner 7200"
+    texts = "\n".join(parity.differences)
+    assert "subnet 10.0.0.0/22: reservation 10.0.0.60: here " in texts
+    assert "subnet 10.0.0.0/22: reservation 10.0.0.61: here -, at the partner " in texts
+    assert "range=10.0.0.100-10.0.0.199" in texts
+    mirrored = duo.nodes["s"].endpoints["fo"].parity
+    assert mirrored is not None
+    assert mirrored.differences[0] == "dhcp: lease-time: here 7200, at the partner 3600"
+    assert len(mirrored.differences) == len(parity.differences)
+    assert duo.noted("p", "configuration-differs") == 2
+    status = duo.nodes["p"].status(duo.now)
+    assert status["relationships"][0]["differences"] == list(parity.differences)  # type: ignore[index]
+    assert any("configuration" in text for text in status["warnings"])  # type: ignore[attr-defined]
+
+
+# --- databases (safety.md 15) --------------------------------------------------------------------------------------------
+
+
+def test_rule_15_the_partners_generation_is_durable_before_its_update_is_acked() -> None:
+    duo = normal(tls=True)
+    duo.run(3)
+    before = duo.nodes["s"].endpoints["fo"].record.partner_generation
+    duo.dora("p", 1)
+    duo.settle(5)
+    record = duo.nodes["s"].endpoints["fo"].record
+    assert before < record.partner_generation <= duo.nodes["p"].generation
+    stored = [row for row in duo.disks["s"].stored().relationships if f'"partner_generation":{record.partner_generation}' in row]
+    assert stored
+
+
+def test_rule_15_a_database_rolled_back_by_a_copy_is_found_by_the_partner() -> None:
+    """No marker, no word of the store: the copy looks whole to its own server."""
+    duo = normal(tls=True)
+    duo.dora("s", 1)
+    duo.run(2)
+    rows, log = dict(duo.disks["s"].rows), list(duo.disks["s"].log)
+    late = duo.dora("s", 2)
+    assert late is not None
+    duo.run(12)
+    duo.crash("s")
+    duo.disks["s"].rows, duo.disks["s"].log = rows, log
+    duo.run(3)
+    duo.start("s")
+    duo.run(5)
+    assert duo.noted("s", "database-older") == 1
+    assert duo.noted("p", "partner-database-older") == 1
+    assert duo.state("s") == "recover-wait"
+    assert duo.lease("s", late.yiaddr).client == duo.lease("p", late.yiaddr).client, "what was forgotten is here again"
+    duo.until(lambda: duo.states() == ("normal", "normal"), 900)
+    duo.crash("s")
+    duo.run(2)
+    duo.start("s")
+    duo.run(5)
+    assert duo.states() == ("normal", "normal")
+    assert duo.noted("s", "database-older") == 1, "once"
+
+
+def test_rule_15_another_database_in_its_place_is_found() -> None:
+    duo = normal(tls=True)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(2)
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.start("s")
+    duo.run(5)
+    assert duo.noted("p", "partner-database-older") == 1
+    assert duo.lease("p", ack.yiaddr).not_before > duo.now.wall
+
+
+def test_rule_15_restarts_of_both_find_nothing() -> None:
+    duo = normal(tls=True)
+    for name in "psps":
+        duo.dora("p", 1 + len(duo.wire))
+        duo.run(4)
+        duo.crash(name)
+        duo.run(3)
+        duo.start(name)
+        duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+    for name in "ps":
+        assert not duo.noted(name, "database-older") + duo.noted(name, "partner-database-older")
+
+
+def test_rule_17_the_partners_epoch_is_known() -> None:
+    duo = normal(tls=True)
+    duo.crash("s")
+    duo.settle()
+    duo.command("p", "partner-down")
+    duo.start("s")
+    duo.run(5)
+    assert duo.nodes["s"].endpoints["fo"].record.partner_epoch == 1
