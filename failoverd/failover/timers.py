@@ -96,14 +96,14 @@ class Timers(Exchange):
         """When a linked partner has kept us waiting for too long: for its STATE, for what we asked for, for the next step of a resolution
         or a recovery, for the answer to an update. dhcpd has no limit and sits there for ever (10.2 #13, #14)."""
         assert self.link is not None
-        at = float("inf")
-        if not self.heard_state or self.asked_all is not None or self._partners_turn():
-            at = self.link.progress + STEP_S
+        at = self.link.progress + STEP_S if self._awaits_partner() else float("inf")
         oldest = self.updates.oldest_flight
         return at if oldest is None else min(at, oldest + STEP_S)
 
-    def _partners_turn(self) -> bool:
-        """In these states the partner moves next; but one that is recovering, or at rest, takes its time."""
+    def _awaits_partner(self) -> bool:
+        """Its STATE, what we asked for, or a state in which it moves next; but one that is recovering, or at rest, takes its time."""
+        if not self.heard_state or self.asked_all is not None:
+            return True
         waiting = self.record.state in (S.POTENTIAL_CONFLICT, S.CONFLICT_DONE, S.RECOVER_DONE) and not self.starting
         return waiting and self.record.partner_state not in (S.RECOVER, S.RECOVER_WAIT, S.PAUSED, S.SHUTDOWN)
 

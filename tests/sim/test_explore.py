@@ -83,6 +83,8 @@ def test_a_planted_shutdown_of_dhcpd_is_found() -> None:
 def test_a_planted_dead_end_of_ours_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     stay = Cell(Action.STAY)
     monkeypatch.setitem(states.ON_STATE, (S.POTENTIAL_CONFLICT, S.CONFLICT_DONE), stay)
+    assert not rules(explore("ours-ours", 0, starts=("both alone",))), "the time limit of the step leads out of it"
+    monkeypatch.setattr(states, "asks_on_conflict", lambda *, primary, **_: primary)
     assert "stuck" in rules(explore("ours-ours", 0, starts=("both alone",)))
 
 
