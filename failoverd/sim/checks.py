@@ -36,7 +36,7 @@ from failoverd.sim.trace import (
 )
 from failoverd.sim.violation import Violation, dotted
 
-ACTIVE = 2
+FREE, ACTIVE, BACKUP = 1, 2, 7
 ACK_AGE_S = 6.0  # an ACK leaves at most this long after the step that made it (safety.md 5), and a second
 
 
@@ -129,6 +129,43 @@ def not_on_disk(events: list[Event]) -> Iterator[Violation]:
                 what = f"{dotted(event.address)} until {ends} to {event.client.hex()}"
                 text = f"{event.server} acknowledged {what}, and its disk does not say so"
                 yield Violation("b", event.t, text)
+
+
+FREED = {3, 4, 6}  # EXPIRED, RELEASED and RESET are FREE at once where they are accepted (failover-protocol.md 6.3)
+
+
+def told_before_commit(events: list[Event]) -> Iterator[Violation]:
+    """(b) What a BNDUPD says, and what a BNDACK accepts, is on the sender's disk (safety.md 1, 2)."""
+    disks, framers = Disks(), dict[tuple[str, int, str], Framer]()
+    heard: dict[tuple[str, int, int], wire.Binding] = {}
+    for event in events:
+        if isinstance(event, Committed):
+            disks.committed(event)
+        elif isinstance(event, Replaced):
+            disks.replaced(event)
+        elif isinstance(event, Sent | Heard):
+            framer = framers.setdefault((event.server, event.wire, type(event).__name__), Framer())
+            with suppress(PartnerError):
+                for message in framer.feed(event.data):
+                    key = (event.server, event.wire, message.xid)
+                    if isinstance(event, Heard):
+                        if message.kind == MessageType.BNDUPD:
+                            heard[key] = wire.binding(message)
+                    elif message.kind == MessageType.BNDUPD:
+                        yield from _durable(disks, event, wire.binding(message), acks=False)
+                    elif message.kind == MessageType.BNDACK and key in heard and not message.raw(OptionCode.REJECT_REASON):
+                        yield from _durable(disks, event, heard[key], acks=True)
+
+
+def _durable(disks: Disks, event: Sent, said: wire.Binding, *, acks: bool) -> Iterator[Violation]:
+    if said.address is None or said.state is None or not said.hw:
+        return  # a free address that nobody had is no row
+    states = {FREE, BACKUP} if acks and said.state in FREED else {said.state}
+    for record in disks.promises(event.server, said.address, event.t):
+        if record["state"] in states and (record.get("ends", 0) == (said.ends or 0) or acks):
+            return
+    what = f"{event.server} {'accepted' if acks else 'told'} {dotted(said.address)} in state {said.state} until {said.ends}"
+    yield Violation("b", event.t, f"{what}, and its disk does not say so")
 
 
 def boot_differs(events: list[Event]) -> Iterator[Violation]:
@@ -283,6 +320,7 @@ def zones_differ(events: list[Event]) -> Iterator[Violation]:
 CHECKS: tuple[Callable[[list[Event]], Iterator[Violation]], ...] = (
     two_holders,
     not_on_disk,
+    told_before_commit,
     boot_differs,
     beyond_mclt,
     before_its_time,
