@@ -2,6 +2,8 @@
 PYTEST  := .venv/bin/pytest
 FILES   := failoverd tests
 KEEP    ?= 0
+N       ?= 1000
+SEED    ?= 1
 T       ?= 300
 DEPTH   ?= 1
 .PHONY: help setup check test test-full demo explore interop ddns-stories torture bench bench-drain fresh lock
@@ -11,6 +13,8 @@ help:
 	@echo 'make test           check, then all tests (15 minutes at most)'
 	@echo 'make check          format, lint, types, layout'
 	@echo 'make test-full      the slow tests as well'
+	@echo 'make sim [N=1000 SEED=1]  so many simulated pairs with faults on all cores; stopped, it goes on where it was (sim.jsonl)'
+	@echo 'make sim-mutants    each known-bad server and how many seeds it takes to catch it'
 	@echo 'make interop        every mishap of a pair with a real dhcpd as the partner, in both roles, and of two failoverd: a table (25 minutes'
 	@echo '                    at most); then the tests against BIND'
 	@echo 'make explore [DEPTH=1]  every interleaving of messages, timers and so many disturbances of a pair, also with a dhcpd as partner'
@@ -48,6 +52,12 @@ interop: setup
 explore: setup
 	.venv/bin/python -m failoverd.sim.explore --depth $(DEPTH)
 	.venv/bin/python -m failoverd.sim.explore --depth $(DEPTH) --clients 2
+
+sim: setup
+	.venv/bin/python -m failoverd.sim.many --runs $(N) --seed $(SEED)
+
+sim-mutants: setup
+	.venv/bin/python -m tests.sim.mutants
 
 demo: setup
 	@KEEP=$(KEEP) .venv/bin/python -m tests.lab.demo
