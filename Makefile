@@ -3,10 +3,9 @@ PYTEST  := .venv/bin/pytest
 FILES   := failoverd tests
 KEEP    ?= 0
 N       ?= 1000
-SEED    ?= 1
 T       ?= 300
 DEPTH   ?= 1
-.PHONY: help setup check test test-full demo explore interop ddns-stories torture bench bench-drain fresh lock
+.PHONY: help setup check test test-full demo sim sim-mutants explore interop ddns-stories torture bench bench-drain fresh lock
 
 help:
 	@echo 'make demo [KEEP=1]  a pair, BIND master and slave, relay and 24 clients in network namespaces, every step checked'
@@ -54,7 +53,7 @@ explore: setup
 	.venv/bin/python -m failoverd.sim.explore --depth $(DEPTH) --clients 2
 
 sim: setup
-	.venv/bin/python -m failoverd.sim.many --runs $(N) --seed $(SEED)
+	.venv/bin/python -m failoverd.sim.many --runs $(N) --seed $(or $(SEED),1)
 
 sim-mutants: setup
 	.venv/bin/python -m tests.sim.mutants
