@@ -9,7 +9,7 @@ from failoverd.failover import message as wire
 from failoverd.failover import private
 from failoverd.failover.message import Framer, Message, MessageType
 from failoverd.failover.private import decode_names, option
-from failoverd.ports import DnsAnswer, DnsUpdate
+from failoverd.ports import ConnectFailed, DnsAnswer, DnsUpdate, LinkSecurity
 from tests.pair.duo import WALL, Duo, kind, normal
 
 HOST = "host1.dyn.example.test."
@@ -378,3 +378,43 @@ def test_rule_17_the_partners_epoch_is_known() -> None:
     duo.start("s")
     duo.run(5)
     assert duo.nodes["s"].endpoints["fo"].record.partner_epoch == 1
+
+
+# --- certificates and refused links -------------------------------------------------------------------------------------
+
+
+def test_an_expiring_certificate_is_an_alarm_once_a_day_and_a_warning() -> None:
+    duo = normal(tls=True)
+    duo.inbox["p"].append(LinkSecurity("fo", WALL + 29 * 86400, WALL - 86400))
+    duo.run(30, step_s=5)
+    details = [note.detail for note in duo.notes["p"] if note.name == "tls-certificate-expires"]
+    assert len(details) == 2
+    assert details[0].startswith("this server's: 2")
+    assert details[1].startswith("the partner's: -1")
+    duo.run(86400, step_s=300)
+    assert duo.noted("p", "tls-certificate-expires") == 4
+    texts = "\n".join(duo.nodes["p"].status(duo.now)["warnings"])  # type: ignore[arg-type]
+    assert "fo: this server's certificate expires in 28 days" in texts
+    assert "fo: the partner's certificate has expired: no new link can be made" in texts
+    assert "certificate" not in "\n".join(duo.nodes["s"].status(duo.now)["warnings"])  # type: ignore[arg-type]
+
+
+def test_safety_12_a_partner_that_answers_but_fails_tls_is_not_tried_in_vain() -> None:
+    """After a long absence a survivor in partner-down leaves the partner's half alone until an attempt to reach it failed."""
+    duo = normal(tls=True)
+    duo.crash("s")
+    duo.settle()
+    duo.command("p", "partner-down")
+    duo.run(5)
+    duo.crash("p")
+    duo.run(300, step_s=10)
+    duo.start("p")
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint.tried_since_boot = False
+    duo.inbox["p"] = [ConnectFailed("fo", "partner-tls-unknown-ca", answered=True)]
+    endpoint.next_dial = duo.now.mono + 100
+    duo.tick()
+    assert not endpoint.tried_since_boot
+    duo.inbox["p"].append(ConnectFailed("fo", "no route"))
+    duo.tick()
+    assert endpoint.tried_since_boot

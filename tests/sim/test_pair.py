@@ -42,6 +42,21 @@ def test_seeds_without_a_violation(first: int) -> None:
     assert counts[Declared] > 5
 
 
+def test_seeds_of_an_authenticated_link() -> None:
+    """What only two failoverd tell each other: names, done-flags, databases. The last two seeds roll a disk back and lose one."""
+    for seed in [*(f"tls{number}" for number in range(1, 4)), "tls101", "tls102"]:
+        result = run(seed)
+        assert result.terms.tls
+        assert not result.violations, (seed, result.violations[:3])
+
+
+@pytest.mark.slow
+def test_many_seeds_of_an_authenticated_link() -> None:
+    for number in range(200, 300):
+        result = run(f"tls{number}")
+        assert not result.violations, (number, result.violations[:3])
+
+
 def test_a_run_is_a_function_of_its_seed_whatever_the_hash_seed() -> None:
     lines = []
     for hash_seed in ("1", "4242"):
