@@ -14,15 +14,25 @@ from tests.lab.wait import until
 FULL_S = 100  # of the 150 s that are configured: more than MCLT
 
 
-@case("first contact with empty databases", quick=[(Cast.OURS_FIRST, None), (Cast.DHCPD_FIRST, None)], weight=20)
-def first_contact(bench: Bench) -> None:
-    bench.start()
+@case(
+    "first contact with empty databases; the {side} starts first",
+    sides=SIDES,
+    quick=[(Cast.OURS_FIRST, Role.PRIMARY), (Cast.DHCPD_FIRST, Role.PRIMARY)],
+    weight=25,
+)
+def first_contact(bench: Bench, side: Role) -> None:
+    first = bench.side(side)
+    first.start()
+    time.sleep(3)
+    bench.expect(not bench.normal_now(), "normal without a partner")
+    bench.other(first).start()
+    bench.normal(30)
     clients = bench.people.arrive(30, 30)
     bench.people.served(clients)
     shares = [sum(client.server == server.address for client in clients) for server in bench.servers]
     bench.expect(min(shares) >= 5, f"the hash gives each server a share; here {shares}")
-    first = [told.lease_s for told in bench.people.record[: len(clients)] if told.what == "ACK"]
-    bench.expect(set(first) == {bench.settings.mclt_s}, f"a new client's lease is MCLT long, not {set(first)}")
+    lengths = {told.lease_s for told in bench.people.told()[: len(clients)]}
+    bench.expect(lengths == {bench.settings.mclt_s}, f"a new client's lease is MCLT long, not {lengths}")
 
 
 @case(

@@ -76,9 +76,10 @@ def cut_20(bench: Bench) -> None:
     bench.expect(took < 8, f"{took:.1f} s from mending to normal")
 
 
+# 80 s, and a little: dhcpd's kernel repeats its SYN at about 78 s, and then 64 s later.
 @case("the link is cut for 80 s", casts=ALL, weight=190)
 def cut_80(bench: Bench) -> None:
-    took = cut_for(bench, 80, 24)
+    took = cut_for(bench, 86, 24)
     bench.result.measured["normal after a cut of 80 s"] = took
     if bench.job.cast is not Cast.DHCPD_ALONE:
         bench.expect(took < 8, f"{took:.1f} s from mending to normal")
@@ -204,10 +205,10 @@ def hang(bench: Bench, side: Role) -> None:
 @case(
     "the {side} is declared down, the survivor dies, and the {side} boots alone",
     sides=SIDES,
-    settings=SMALL,
+    settings=Settings(pool=40, mclt_s=40),  # the survivor's leases outlast the start of the other, which takes 15 s
     hole=by_product,
     refusals=anybody,
-    weight=130,
+    weight=160,
 )
 def lone_boot(bench: Bench, side: Role) -> None:
     victim = bench.side(side)
@@ -216,7 +217,9 @@ def lone_boot(bench: Bench, side: Role) -> None:
     halves = bench.halves()
     victim.kill()
     since = declared(bench, victim)
-    take_over(bench, victim, since, halves)
+    clients = take_over(bench, victim, since, halves)
+    failed = bench.people.renewed(clients)
+    bench.expect(not failed, f"{len(failed)} clients of the survivor were not renewed")
     survivor.kill()
     victim.start()
     newcomers = bench.people.arrive(8, 20, reach=(victim.address,))

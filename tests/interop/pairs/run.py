@@ -14,9 +14,9 @@ from pathlib import Path
 from tests.interop.pairs import cases
 from tests.interop.pairs.case import Job, Result, jobs
 
-AT_ONCE = 6
+AT_ONCE = 8
 LIMIT_S = 420.0
-STAGGER_S = 1.5  # between two starts: Python and dhcpd need the processor then
+STAGGER_S = 1.0  # between two starts: Python and dhcpd need the processor then
 
 assert cases.LOADED
 

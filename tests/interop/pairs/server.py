@@ -23,6 +23,7 @@ from tests.lab.terms import Role
 from tests.lab.wait import LabError
 
 NEVER = 0x7FFFFFFF
+START_S = 60.0  # many start at once, on few processors
 MOVED = re.compile(r"failover peer [^:]*: I move from (\S+) to (\S+)")
 
 
@@ -174,7 +175,7 @@ class Ours(Server):
     def start(self) -> None:
         """The first start states that the pair is new."""
         log = self._next_log()
-        self.daemon.start(*self.wrapper, new_pair=self.first, log=log, env=self.env, flags=self.flags)
+        self.daemon.start(*self.wrapper, new_pair=self.first, log=log, env=self.env, flags=self.flags, timeout_s=START_S)
         self.first = False
         assert self.daemon.process is not None
         self._started(self.daemon.process)
