@@ -5,7 +5,7 @@ KEEP    ?= 0
 N       ?= 1000
 T       ?= 300
 DEPTH   ?= 1
-.PHONY: help setup check test test-full demo sim sim-mutants explore interop ddns-stories torture bench bench-drain fresh lock
+.PHONY: help docs setup check test test-full demo sim sim-mutants explore interop ddns-stories torture bench bench-drain fresh lock
 
 help:
 	@echo 'make demo [KEEP=1]  a pair, BIND master and slave, relay and 24 clients in network namespaces, every step checked'
@@ -25,6 +25,7 @@ help:
 	@echo '                    then the drain of a backlog of names into BIND'
 	@echo 'make bench-drain [PROFILE=1]  only that (about 3 minutes); with PROFILE=1 where failoverd spends it'
 	@echo 'make fresh          demo and test of HEAD in a minimal Debian 12 in a scratch directory'
+	@echo 'make docs           docs/failoverctl.md from the commands themselves'
 	@echo 'make lock           resolve the Python packages anew into .ci/requirements.lock'
 
 setup:
@@ -81,3 +82,6 @@ fresh:
 
 lock:
 	.ci/lock
+
+docs: setup
+	.venv/bin/python -m failoverd.ctl.reference > docs/failoverctl.md

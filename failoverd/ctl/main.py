@@ -269,7 +269,15 @@ def ddns_status(session: Session, watch: bool, every: float | None) -> None:
 
 @ddns.command("wait", epilog=EXIT_CODES)
 @click.argument("name")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long at most.",
+)
 @everywhere
 @click.pass_obj
 def ddns_wait(session: Session, name: str, timeout_s: float) -> None:

@@ -339,7 +339,14 @@ def static() -> None:
 @click.argument("name")
 @click.argument("rtype", metavar="TYPE", type=click.Choice(TYPES, case_sensitive=False))
 @click.argument("data", nargs=-1, required=True)
-@click.option("--ttl", type=click.IntRange(0, 2**31 - 1), default=3600, show_default=True, metavar="SECONDS")
+@click.option(
+    "--ttl",
+    type=click.IntRange(0, 2**31 - 1),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long resolvers may keep it.",
+)
 @reasoned
 def static_add(session: Session, name: str, rtype: str, data: tuple[str, ...], ttl: int, reason: str) -> None:
     """Add a record: failoverctl ddns static add www.example.com A 192.0.2.1"""
