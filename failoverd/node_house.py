@@ -135,7 +135,7 @@ class House(PairTalk):
     def _unheld(self, address: int, name: str, owner: str) -> bool:
         """Whether neither server has a client on an address, of those that own `name` under DHCID `owner` ("": any client)."""
         endpoint, lease = self.endpoint_at(address), self.table.get(address)
-        if endpoint is None or endpoint.record.state is not ServerState.NORMAL:
+        if endpoint is None or endpoint.record.state not in {ServerState.NORMAL, ServerState.PARTNER_DOWN}:
             return False
         return lease.state is not BindingState.ACTIVE or (owner != "" and guard(lease.hw, lease.client_id, name) != owner)
 

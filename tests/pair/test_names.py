@@ -303,6 +303,9 @@ def test_an_address_counts_as_unheld_only_when_both_servers_see_it_so() -> None:
     duo.cut()
     duo.until(lambda: duo.state("s") == "communications-interrupted")
     assert not unheld(address, name, other)
+    duo.command("s", "partner-down")
+    assert duo.state("s") == "partner-down"
+    assert unheld(address, name, other)
 
 
 def test_a_lease_of_the_partners_is_nameless_as_long_as_its_client_has_it_there() -> None:
