@@ -140,9 +140,10 @@ class House(PairTalk):
         return lease.state is not BindingState.ACTIVE or (owner != "" and guard(lease.hw, lease.client_id, name) != owner)
 
     def _nameless(self, address: int, name: str, owner: str) -> bool:
-        """Whether the partner gave an address to a client whose name it does not tell: one that owns `name` under `owner` ("": any)."""
+        """Whether the partner spoke last to the client of an address, one that owns `name` under `owner` ("": any): it may have given the
+        client any name there, another than the one that is known here too, and does not tell."""
         lease = self.table.get(address)
-        if lease.state is not BindingState.ACTIVE or lease.fqdn or lease.partner_cltt + CLOCKS_DIFFER_S <= lease.cltt:
+        if lease.state is not BindingState.ACTIVE or lease.partner_cltt + CLOCKS_DIFFER_S <= lease.cltt:
             return False
         return owner == "" or guard(lease.hw, lease.client_id, name) == owner
 

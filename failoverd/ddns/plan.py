@@ -42,8 +42,8 @@ class Planner:
     """`stored`: the rows of the store (JSON). `server`: our name, for the notes. Sends nothing until `fence(False, ...)`.
 
     `unheld`: whether surely nobody holds an address under a DHCID (name, DHCID; both "" for nobody at all): the node's to say, for a
-    lease that the partner gave has no name here. `nameless`: the same arguments; whether the partner's client has the address, under a
-    name that we were not told."""
+    lease that the partner gave has no name here. `nameless`: the same arguments; whether the partner spoke last to the client
+    of the address, which may have a name that we were not told."""
 
     def __init__(self, plan: DnsPlan, stored: list[str], server: str, rng: Random) -> None:
         self._plan = plan

@@ -321,3 +321,18 @@ def test_a_lease_of_the_partners_is_nameless_as_long_as_its_client_has_it_there(
     duo.release("p", 7, address)
     duo.settle()
     assert not there(address, name, mine)
+
+
+def test_a_name_known_here_is_not_all_that_a_client_of_the_partners_may_have() -> None:
+    """make torture, seed 22: a client that was renamed at the partner had its PTR removed, which a lost message of ours had put there
+    when it had that name before."""
+    duo = pair()
+    _, ack = ask(duo, 7, hostname=b"pc", at="s")
+    duo.run(70)
+    renewed = duo.renew("p", 7, ack.yiaddr)  # as host7
+    assert renewed is not None
+    duo.settle()
+    lease = duo.lease("s", ack.yiaddr)
+    assert lease.fqdn == "pc.dyn.example.test."
+    name = "host7.dyn.example.test."
+    assert duo.nodes["s"].planner.nameless(ack.yiaddr, name, guard(lease.hw, lease.client_id, name))
