@@ -67,7 +67,12 @@ def life(bench: Bench) -> None:
         bench.expect(not wrong, f"{server.name}: ended, and not free again: {[(each, rows[each]) for each in wrong]}")
 
 
-@case("MCLT first, then the full time; MCLT again while the {side} is dead", sides=SIDES, weight=45)
+@case(
+    "MCLT first, then the full time; MCLT again while the {side} is dead",
+    sides=SIDES,
+    weight=45,
+    quick=[(Cast.DHCPD_FIRST, Role.PRIMARY)],
+)
 def lease_times(bench: Bench, side: Role) -> None:
     mclt_s, full_s = bench.settings.mclt_s, bench.settings.lease_s
     bench.start()
@@ -128,6 +133,7 @@ RESERVATIONS = "".join(
     sides=SIDES,
     settings=Settings(dhcpd_extra=HOSTS, ours_extra=RESERVATIONS),
     weight=35,
+    quick=[(Cast.OURS_FIRST, Role.SECONDARY)],
 )
 def reserved(bench: Bench, side: Role) -> None:
     bench.outside.update(RESERVED_AT)

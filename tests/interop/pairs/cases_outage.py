@@ -164,6 +164,7 @@ def by_product(cast: Cast, side: Role | None) -> Hole | None:
     hole=lambda cast, side: Hole.WRONGLY_DECLARED,
     refusals=anybody,
     weight=100,
+    quick=[(Cast.OURS_FIRST, None)],
 )
 def both_declared(bench: Bench) -> None:
     old = settled(bench, 4)

@@ -15,7 +15,13 @@ from tests.lab.wait import LabError, until
 S = ServerState
 
 
-@case("the {side}'s database is rolled back by a copy", sides=SIDES, hole=by_product, weight=80)
+@case(
+    "the {side}'s database is rolled back by a copy",
+    sides=SIDES,
+    hole=by_product,
+    weight=80,
+    quick=[(Cast.OURS_FIRST, Role.PRIMARY)],
+)
 def rollback(bench: Bench, side: Role) -> None:
     victim = bench.side(side)
     old = settled(bench)
@@ -93,7 +99,7 @@ def restart_recover(bench: Bench, side: Role) -> None:
     bench.normal(bench.settings.mclt_s + 45)
 
 
-@case("the {side} restarts in recover-wait", sides=SIDES, weight=75)
+@case("the {side} restarts in recover-wait", sides=SIDES, weight=75, quick=[(Cast.DHCPD_FIRST, Role.SECONDARY)])
 def restart_recover_wait(bench: Bench, side: Role) -> None:
     victim = bench.side(side)
     settled(bench)

@@ -108,15 +108,6 @@ def side_by_side(played: Played) -> Iterator[Beside]:
         ("silent after a restart in partner-down", "mute after a restart of {} in partner-down"),
     ):
         yield Beside(what, *(worst(measured(played, name.format(product))) for product in (Product.OURS, Product.DHCPD)))
-    flaps = [
-        [
-            r.measured["flaps after a stale connect"]
-            for r in played.results
-            if r.key.startswith("stale-connect/") and same(r, product)
-        ]
-        for product in (Product.OURS, Product.DHCPD)
-    ]
-    yield Beside("interruptions when its stale connect fails", *(f"{max(each):.0f}" if each else "-" for each in flaps))
     for name, what in (
         ("lone-boot", "given twice when it boots alone after it was declared down"),
         ("hang", "given twice when it wakes after it was declared down"),
