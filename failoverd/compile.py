@@ -161,6 +161,7 @@ def _terms(config: Config, relationship: Relationship, own: Side, partner: Side)
         min_balance_s=relationship.min_balance,
         max_balance_s=relationship.max_balance,
         auto_partner_down_s=relationship.auto_partner_down_of(own),
+        zero_loss_s=relationship.zero_loss,
         lone_boot_serve=relationship.lone_boot == "serve",
         partner_is_dhcpd=foreign,
         partner_max_unacked=(partner.max_unacked_updates or ISC_UNACKED) if foreign else relationship.max_unacked_updates,

@@ -162,6 +162,13 @@ class Relationship(Table):
         description="after a boot without the partner: bounded grants only what an unseen partner-down cannot contradict; serve "
         "grants as dhcpd does, and then a server that was declared down must not be booted alone",
     )
+    zero_loss: Duration = Field(
+        default="0s",
+        validate_default=True,
+        le=3,
+        description="zero-loss mode: in normal a DHCPACK waits until the partner has acknowledged the lease, for at most this time (1s to "
+        "3s; a dhcpd partner acknowledges after up to 2 s); 0s: never, as dhcpd",
+    )
     auto_partner_down: Duration = Field(
         default="0s",
         validate_default=True,

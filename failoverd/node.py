@@ -105,6 +105,7 @@ class Node(House):
             if name in self.left_free:
                 endpoint.free_changed(now)
             endpoint.tick(now, commit_age_s)
+        self.let_overdue_go(now)
         self.left_free.clear()
         self.planner.fence(any(self._fenced(e) for e in self.endpoints.values()), now, self.out)
         self.planner.due(now, self.out)
@@ -122,7 +123,7 @@ class Node(House):
     def deadline(self, now: Now) -> float:
         """The mono time of the next wanted step."""
         times = [endpoint.deadline(now) for endpoint in self.endpoints.values()]
-        times.append(self.planner.deadline(now))
+        times += [self.planner.deadline(now), self.held.deadline()]
         due = self.table.next_due()
         if due is not None:
             times.append(now.mono + max(due - now.wall, 0.0))
@@ -163,12 +164,14 @@ class Node(House):
         if decision.unheard:
             relay = dotted(packet.giaddr) if packet.giaddr else "no relay"
             self.out.notes.append(Note(PARTNER_UNHEARD, now.wall, client, packet.giaddr, datagram.interface, relay))
+        new = None
         if decision.new is not None and decision.old is not None:
-            self.change(decision.old, decision.new, Origin.CLIENT, decision.why, now)
+            new = self.change(decision.old, decision.new, Origin.CLIENT, decision.why, now)
         if decision.route is not None:
             where = decision.route
             send = ClientSend(datagram.interface, datagram.local_ip, where.ip, where.port, decision.reply, where.hw, datagram.mono)
-            (self.out.at_once if decision.at_once else self.out.after_commit).append(send)
+            if decision.at_once or new is None or not self.hold(new, send, now):
+                (self.out.at_once if decision.at_once else self.out.after_commit).append(send)
 
     def name(self, address: int, subnet: Subnet, client: Client, asked: fqdn.Asked | None) -> fqdn.Named:
         """What a client is called at an address, and what it is told about it."""

@@ -25,9 +25,10 @@ from failoverd.leases.lease import BindingState, Lease, lease_key
 from failoverd.leases.rights import ALONE, Rights
 from failoverd.leases.table import LeaseTable
 from failoverd.node_conflicts import Conflicts
+from failoverd.node_held import LATE, VOID, Held, HeldAcks, stands
 from failoverd.node_pair import PairTalk
 from failoverd.notes import Note
-from failoverd.ports import Kind, Now, Origin, Output, Stored, Write
+from failoverd.ports import ClientSend, Kind, Now, Origin, Output, Stored, Write
 
 RECLAIM_AT_ONCE = 500  # leases that the clock may change in one step; the rest follows at once in the next
 UNUSED = frozenset({BindingState.FREE, BindingState.BACKUP})
@@ -50,6 +51,7 @@ class House(PairTalk):
         self.begin_talk(stored)
         self.low_disk = False
         self.unheard = Unheard()
+        self.held = HeldAcks()
         self.left_free: set[str] = set()
         self.interfaces: dict[str, tuple[tuple[int, int], ...]] = {}
         self.rights: dict[str, Rights] = {}
@@ -196,6 +198,33 @@ class House(PairTalk):
         """Say something to the operator."""
         self.out.notes.append(Note(name, now.wall, b"", address, subject, detail))
 
+    # --- zero-loss mode ---------------------------------------------------------------------------------------------------
+
+    def hold(self, lease: Lease, send: ClientSend, now: Now) -> bool:
+        """Keep this lease's DHCPACK back until the partner has acked it; False when it need not wait."""
+        endpoint = self.endpoint_at(lease.address)
+        if endpoint is None or not endpoint.terms.zero_loss_s or not lease.owed or not endpoint.both_normal():
+            return False
+        return self.held.hold(lease, endpoint.terms.name, send, now.mono + endpoint.terms.zero_loss_s)
+
+    def update_answered(self, address: int, generation: int, now: Now) -> None:
+        """The partner has answered the update that told this generation of a lease."""
+        held = self.held.answered(address, generation)
+        if held is not None:
+            self._let_go(address, held, now)
+
+    def let_overdue_go(self, now: Now) -> None:
+        """The DHCPACKs that have waited for long enough."""
+        for address, held in self.held.overdue(now.mono):
+            self.note(LATE, now, address=address, subject=held.relationship)
+            self._let_go(address, held, now)
+
+    def _let_go(self, address: int, held: Held, now: Now) -> None:
+        if stands(held, address, self.table):
+            self.out.after_commit.append(held.send)
+        else:
+            self.note(VOID, now, address=address, subject=held.relationship)
+
     def contested(self, conflict: Conflict) -> None:
         """Two clients were granted one address: kept for the operator."""
         self.conflicts.keep(conflict, self.out)
@@ -206,6 +235,8 @@ class House(PairTalk):
         rights = self.rights_of(relationship)
         for pool in self.endpoints[relationship].updates.pools:
             pool.barren.clear()
+        for address, held in self.held.of(relationship) if new is not ServerState.NORMAL else ():
+            self._let_go(address, held, now)
         for lease in self.table.rows():
             state = self.table.pool_of(lease.address)
             if state is not None and state.pool.relationship == relationship:

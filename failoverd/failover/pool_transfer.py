@@ -48,6 +48,9 @@ class House(Protocol):
     def names_done(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
         """The partner tells what of its names is in DNS by now."""
 
+    def update_answered(self, address: int, generation: int, now: Now) -> None:
+        """The partner has answered the update that told this generation of a lease."""
+
     def contested(self, conflict: Conflict) -> None:
         """Keep that two clients were granted one address, and which of them has it now."""
 

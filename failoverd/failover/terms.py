@@ -23,6 +23,7 @@ class Tls:
 class Terms:
     """One relationship, seen from this server. Times in seconds. `hba`: 32 bytes, bit set = the primary serves
     (failover-protocol.md 9.3). `partner_is_dhcpd`: the partner is configured as an ISC dhcpd. `tls`: None for a plain link.
+    `zero_loss_s`: how long a DHCPACK may wait for the BNDACK, 0 for not at all.
     `dialect`: the newest of ours that is offered on a link with tls, 0 for none."""
 
     name: str
@@ -45,5 +46,6 @@ class Terms:
     partner_is_dhcpd: bool
     partner_max_unacked: int
     pools: tuple[str, ...]
+    zero_loss_s: int = 0
     tls: Tls | None = None
     dialect: int = NEWEST

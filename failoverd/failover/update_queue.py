@@ -191,6 +191,7 @@ class UpdateQueue(PoolTransfer):
             self.house.names_acked(flight.address, private.decode_names(data) if data is not None else None, now)
         else:
             self._rejected(flight, reason, message.text(wire.OptionCode.MESSAGE) or "", now)
+        self.house.update_answered(flight.address, flight.generation, now)
         newer = flight.address in self.again
         if newer:
             self.again.discard(flight.address)
