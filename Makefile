@@ -25,7 +25,7 @@ help:
 	@echo '                    then the drain of a backlog of names into BIND'
 	@echo 'make bench-drain [PROFILE=1]  only that (about 3 minutes); with PROFILE=1 where failoverd spends it'
 	@echo 'make fresh          demo and test of HEAD in a minimal Debian 12 in a scratch directory'
-	@echo 'make docs           docs/failoverctl.md from the commands themselves'
+	@echo 'make docs           docs/failoverctl.md from the commands themselves, docs/failover-tables.md from the failover tables'
 	@echo 'make lock           resolve the Python packages anew into .ci/requirements.lock'
 
 setup:
@@ -85,3 +85,4 @@ lock:
 
 docs: setup
 	.venv/bin/python -m failoverd.ctl.reference > docs/failoverctl.md
+	.venv/bin/python -m failoverd.sim.tables_doc > docs/failover-tables.md

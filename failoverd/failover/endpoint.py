@@ -6,7 +6,7 @@ What reaches it from outside: messages and losses of its links, and the operator
 from __future__ import annotations
 
 from failoverd.failover import message as wire
-from failoverd.failover import reasons
+from failoverd.failover import reasons, states
 from failoverd.failover.dialect import FACTS
 from failoverd.failover.links import RETRY_S
 from failoverd.failover.maintenance import Maintenance
@@ -31,11 +31,11 @@ class Endpoint(Maintenance):
         self.house.note(reasons.CONNECT_FAILED, now, subject=self.terms.name, detail=reason)
 
     def on_established(self, now: Now) -> None:
-        """safety.md 21: a secondary that does not know the primary's state waits for it before it sends its own."""
+        """safety.md 21: a secondary whose primary may be in conflict-done waits for its STATE before it sends its own."""
         self.persist()
         self.auto_partner_down_at = None
         self._begin_hearing(now)
-        if not self.terms.primary and self.record.partner_state is S.UNKNOWN:
+        if not self.terms.primary and states.must_hear_first(self.record.state, self.record.partner_state):
             self.owes_state = True
         else:
             self._send_state(now)

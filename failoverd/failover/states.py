@@ -227,7 +227,10 @@ _RECOVER_WAIT = _row(
         (S.RECOVER,): _move(
             S.RECOVER, "Deviation: dhcpd waits on; see recover-done. The end of the wait stays where it is (safety 14)", "ours"
         ),
-        tuple(s for s in S if s not in (S.UNKNOWN, S.STARTUP, S.RECOVER)): _stay("only time ends it (10.2 #15)"),
+        (S.CONFLICT_DONE,): _move(
+            S.POTENTIAL_CONFLICT, "Deviation: dhcpd waits on; a dhcpd in conflict-done takes nothing else", "ours", CUT_SHORT
+        ),
+        tuple(s for s in S if s not in (S.UNKNOWN, S.STARTUP, S.RECOVER, S.CONFLICT_DONE)): _stay("only time ends it (10.2 #15)"),
     }
 )
 _RECOVER_DONE = _row(
@@ -431,3 +434,9 @@ def service(me: ServerState, partner: ServerState) -> Service:
 
 SAFE_IN_CONFLICT_DONE: frozenset[ServerState] = frozenset({S.NORMAL, S.POTENTIAL_CONFLICT, S.SHUTDOWN, S.RESOLUTION_INTERRUPTED})
 """10.4: what may be sent to a dhcpd primary that is or may be in conflict-done; its process ends on anything else (safety 21)."""
+
+
+def must_hear_first(me: ServerState, partner: ServerState) -> bool:
+    """Whether a secondary in state `me` waits for the primary's STATE before it sends its own (safety 21): a primary last heard of in
+    conflict resolution may have come to conflict-done since, and a dhcpd there ends on most of what we could say."""
+    return partner is S.UNKNOWN or (partner in CONFLICTING and me not in SAFE_IN_CONFLICT_DONE)

@@ -43,7 +43,7 @@ class Transitions(Standing):
         flags = message.u8(OptionCode.SERVER_FLAGS) or 0
         record, me = self.record, self.state
         self.heard_state = True
-        if self.owes_state:
+        if self.owes_state and (peer is not S.CONFLICT_DONE or record.state in states.SAFE_IN_CONFLICT_DONE):
             self._send_state(now)
         if peer is record.partner_state and me in states.IGNORES_DUPLICATE:
             return

@@ -31,6 +31,7 @@ SHORTEST_FIRST = (
     "deliver",
     "notice",
     "syn",
+    "hears",
     "retry",
     "acks",
     "dial",

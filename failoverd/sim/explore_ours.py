@@ -324,6 +324,8 @@ class Ours:
             found.append("dial")
         if endpoint.link is not None and endpoint._awaits_partner():
             found.append("step")
+        if endpoint.link is not None and endpoint.hears_until > MONO:
+            found.append("hears")
         if endpoint.record.state is S.RECOVER_WAIT and not endpoint.starting and endpoint.record.recover_until > WALL:
             found.append("recover-wait")
         if endpoint.updates.retries and endpoint._may_send_updates(START):
@@ -337,6 +339,7 @@ class Ours:
             "startup": lambda: setattr(endpoint, "startup_until", MONO),
             "handshake": lambda: setattr(endpoint.pending[int(number[0])], "opened", MONO - 3600),
             "dial": lambda: setattr(endpoint, "next_dial", MONO),
+            "hears": lambda: setattr(endpoint, "hears_until", MONO),
             "step": lambda: setattr(endpoint.link, "progress", MONO - 3600),
             "recover-wait": lambda: setattr(endpoint.record, "recover_until", WALL),
             "retry": lambda: endpoint.updates.retries.update(dict.fromkeys(endpoint.updates.retries, MONO)),

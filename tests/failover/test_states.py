@@ -78,6 +78,7 @@ DEVIATIONS = {  # where we do not follow dhcpd: its entry -> ours
     **{("RD", peer): "PC" for peer in ("PC", "RI", "CD")},
     ("RD", "R"): "R",
     ("RW", "R"): "R",
+    ("RW", "CD"): "PC",
 }
 
 

@@ -10,7 +10,7 @@ from failoverd.failover.states import Action, Cell
 from failoverd.leases import allocate
 from failoverd.sim import dhcpd_tables
 from failoverd.sim.dhcpd_tables import Act, Tables
-from failoverd.sim.explore import CLIENT_STARTS, PAIRS, Explorer, Result, explore, main, world_of
+from failoverd.sim.explore import CLIENT_STARTS, PAIRS, STARTS, Explorer, Result, _when, explore, main, world_of
 from failoverd.sim.explore_party import MCLT_S
 from failoverd.sim.explore_world import Event, Limits
 
@@ -125,3 +125,23 @@ def test_recover_done_does_not_wait_for_ever_for_a_dhcpd_in_recover(
     monkeypatch.setitem(states.ON_STATE, (S.RECOVER_DONE, S.RECOVER), stay)
     monkeypatch.setitem(states.ON_STATE, (S.RECOVER_WAIT, S.RECOVER), stay)
     assert stuck_after("ours-dhcpd", *way) == ["stuck"]
+
+
+def test_a_dhcpd_primary_that_died_in_conflict_done_is_not_told_communications_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last STATE(normal) never reached it. It comes back in conflict-done, where its process ends on STATE(3)."""
+
+    def exits() -> list[str]:
+        world = world_of("dhcpd-ours")
+        state = Explorer("dhcpd-ours", world, limit=100).begin((*STARTS["both alone"], Event("heal")))
+        while [world.facts(state, who).state for who in (0, 1)] != [S.CONFLICT_DONE, S.NORMAL]:
+            state = world.after(state, min(world.protocol(state), key=_when))
+        state = world.after(state, Event("crash", 0))
+        found: list[str] = []
+        while not world.normal(state) and not found:
+            state = world.after(state, min(world.protocol(state), key=_when))
+            found += [each.rule for each in world.found]
+        return found
+
+    assert exits() == []
+    monkeypatch.setattr(states, "must_hear_first", lambda me, partner: partner is S.UNKNOWN)
+    assert exits() == ["exit"]
