@@ -84,6 +84,9 @@ class Disks:
         """Empty disks."""
         self.rows: dict[str, dict[int, str]] = {}
         self.recent: dict[tuple[str, int], list[tuple[float, str]]] = {}
+        self.ever: dict[
+            tuple[str, int], set[tuple[int, int]]
+        ] = {}  # states and ends that were durable: sends wait behind a slow disk
 
     def committed(self, event: Committed) -> None:
         """A transaction."""
@@ -93,6 +96,8 @@ class Disks:
                 rows.pop(address, None)
                 continue
             rows[address] = record
+            raw = json.loads(record)
+            self.ever.setdefault((event.server, address), set()).add((raw["state"], raw.get("ends", 0)))
             recent = self.recent.setdefault((event.server, address), [])
             recent.append((event.t, record))
             while recent[0][0] < event.t - ACK_AGE_S:
@@ -101,6 +106,10 @@ class Disks:
     def replaced(self, event: Replaced) -> None:
         """Another disk: nothing but what it holds counts from now on."""
         self.rows[event.server] = dict(event.leases)
+        self.ever = {key: ends for key, ends in self.ever.items() if key[0] != event.server}
+        for address, record in event.leases:
+            raw = json.loads(record)
+            self.ever[event.server, address] = {(raw["state"], raw.get("ends", 0))}
         self.recent = {key: records for key, records in self.recent.items() if key[0] != event.server}
 
     def promises(self, server: str, address: int, t: float) -> list[dict[str, object]]:
@@ -161,8 +170,8 @@ def _durable(disks: Disks, event: Sent, said: wire.Binding, *, acks: bool) -> It
     if said.address is None or said.state is None or not said.hw:
         return  # a free address that nobody had is no row
     states = {FREE, BACKUP} if acks and said.state in FREED else {said.state}
-    for record in disks.promises(event.server, said.address, event.t):
-        if record["state"] in states and (record.get("ends", 0) == (said.ends or 0) or acks):
+    for state, ends in disks.ever.get((event.server, said.address), ()):
+        if state in states and (acks or ends == (said.ends or 0)):
             return
     what = f"{event.server} {'accepted' if acks else 'told'} {dotted(said.address)} in state {said.state} until {said.ends}"
     yield Violation("b", event.t, f"{what}, and its disk does not say so")
