@@ -123,7 +123,7 @@ class Node(House):
     def deadline(self, now: Now) -> float:
         """The mono time of the next wanted step."""
         times = [endpoint.deadline(now) for endpoint in self.endpoints.values()]
-        times += [self.planner.deadline(now), self.held.deadline()]
+        times += [now.mono if self.planner.untold else self.planner.deadline(now), self.held.deadline()]
         due = self.table.next_due()
         if due is not None:
             times.append(now.mono + max(due - now.wall, 0.0))

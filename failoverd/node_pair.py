@@ -12,6 +12,7 @@ from failoverd.config import Config
 from failoverd.ddns.plan import Planner
 from failoverd.ddns.wants import pointer_of
 from failoverd.ddns.word import Flags
+from failoverd.failover.dialect import FACTS
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.private import Database, LeaseNames
 from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, Lease
@@ -112,10 +113,11 @@ class PairTalk:
             self.planner.met([lease], now, self.out)
 
     def tell_settled(self, endpoints: Iterable[Endpoint]) -> None:
-        """The rows that came to rest in this step, to every partner that may hear of them."""
-        if rows := self.planner.settled():
-            for endpoint in endpoints:
-                endpoint.say_done(rows)
+        """The rows that came to rest in this step, to every partner that may hear of them; a later one is told of all at its start."""
+        listeners = [endpoint for endpoint in endpoints if endpoint.dialect >= FACTS]
+        rows = self.planner.settled(told=bool(listeners))
+        for endpoint in listeners if rows else ():
+            endpoint.say_done(rows)
 
     def names_done(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
         """The partner's rows that came to rest."""

@@ -341,9 +341,16 @@ class Planner:
         """A partner that has heard nothing yet is told of every row of ours that rests."""
         self._word.all()
 
-    def settled(self) -> list[tuple[bytes, bytes]]:
-        """Rows of ours that came to rest since the last call, a slice."""
+    def settled(self, *, told: bool) -> list[tuple[bytes, bytes]]:
+        """Rows of ours that came to rest since the last call, a slice; none when nobody is `told`."""
+        if not told:
+            self._shelf.changed.clear()
         return self._word.settled()
+
+    @property
+    def untold(self) -> bool:
+        """Whether there is more than the last slice."""
+        return bool(self._shelf.changed)
 
     def heard(self, items: Iterable[Sequence[bytes]], now: Now, out: Output) -> None:
         """The partner's rows that came to rest."""

@@ -62,7 +62,16 @@ OPTIONS = {
     28: Kind("vendor-class-identifier", "text"),
     29: Kind("vendor-specific-options", "octets"),
 }
-PRIVATE = {224: Kind("failoverd-names", "names")}  # said between two failoverd only
+PRIVATE = {  # said between two failoverd only
+    224: Kind("failoverd-names", "names"),
+    225: Kind("failoverd-dialect", "octets"),
+    226: Kind("failoverd-database", "octets", 48),
+    227: Kind("failoverd-known", "octets", 40),
+    228: Kind("failoverd-epoch", "u32", 4),
+    229: Kind("failoverd-digest", "octets", 33),
+    230: Kind("failoverd-generation", "octets", 8),
+    231: Kind("failoverd-frame", "octets"),
+}
 PRIVATE_FROM, PRIVATE_TO = 224, 254
 BINDING_STATES = {1: "FREE", 2: "ACTIVE", 3: "EXPIRED", 4: "RELEASED", 5: "ABANDONED", 6: "RESET", 7: "BACKUP"}
 SERVER_STATES = {

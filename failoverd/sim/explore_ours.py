@@ -84,9 +84,11 @@ class _NoNames(Planner):
     def load_leases(self, *args: object, **more: object) -> None:
         """Nothing."""
 
-    def settled(self) -> list[tuple[bytes, bytes]]:
+    def settled(self, *, told: bool) -> list[tuple[bytes, bytes]]:
         """Nothing."""
         return []
+
+    untold = False
 
     lease_changed = revived = orphaned = returned = take_over = met = fence = due = load_leases
 

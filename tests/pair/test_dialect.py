@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from failoverd.ddns import word
 from failoverd.ddns.rows import FORWARD, ME, PEER, Row, row_key
 from failoverd.failover import message as wire
 from failoverd.failover import private
@@ -418,3 +419,43 @@ def test_safety_12_a_partner_that_answers_but_fails_tls_is_not_tried_in_vain() -
     duo.inbox["p"].append(ConnectFailed("fo", "no route"))
     duo.tick()
     assert endpoint.tried_since_boot
+
+
+def test_a_partner_that_lost_everything_is_told_what_rests_and_is_normal_again() -> None:
+    duo = normal(tls=True)
+    for mac in range(1, 6):
+        duo.dora("p", mac)
+    master(duo, "p")
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.start("s")
+    duo.run(5)
+    words = {name: row(duo, "s", f"host{name}.dyn.example.test.").word for name in range(1, 6)}
+    assert words == dict.fromkeys(range(1, 6), "done")
+    assert not duo.nodes["p"].planner.untold
+
+
+def test_what_came_to_rest_while_a_partner_was_away_is_told_when_both_are_normal() -> None:
+    """More than one slice of it."""
+    duo = normal(tls=True)
+    for mac in range(1, 4):
+        duo.dora("p", mac)
+    master(duo, "p")
+    duo.settle()
+    for name in range(1, 4):
+        row(duo, "s", f"host{name}.dyn.example.test.").word = ""
+    duo.crash("s")
+    duo.run(2)
+    duo.start("s")
+    for name in range(1, 4):
+        row(duo, "s", f"host{name}.dyn.example.test.").word = ""
+    word.TOLD_A_STEP, slices = 2, word.TOLD_A_STEP
+    try:
+        duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+        duo.run(40)  # granted just before: said again, to be sure
+        master(duo, "p")
+        duo.settle()
+    finally:
+        word.TOLD_A_STEP = slices
+    assert {row(duo, "s", f"host{name}.dyn.example.test.").word for name in range(1, 4)} == {"done"}
+    assert not duo.nodes["p"].planner.untold
