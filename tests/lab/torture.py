@@ -42,7 +42,8 @@ CONVERGE_S = 240.0
 
 @dataclass(slots=True, frozen=True)
 class Terms:
-    """What is done for how long. `gentle`: nothing that takes MCLT to recover from."""
+    """What is done for how long. `gentle`: nothing that takes MCLT to recover from. `renames`: clients change their names; on a link
+    where names are not told, the old one of a client that goes over to the other server stays until its lease ends, and counts."""
 
     seconds: float = 300
     seed: int = 1
@@ -53,6 +54,7 @@ class Terms:
     lease_s: int = 60
     every_s: float = 5.0
     gentle: bool = False
+    renames: bool = False
 
 
 class Torture:
@@ -105,6 +107,7 @@ class Torture:
         until("both are normal", self.normal, 60, 0.3)
         terms = self.terms
         words = f"--relay {RELAY} --residents {terms.residents} --visitors {terms.visitors_per_s} --seed {terms.seed}".split()
+        words += ["--renames"] if terms.renames else []
         clients = self._module("torture_clients", *words, *(w for address in ADDRESSES for w in ("--server", address)))
         end = time.monotonic() + terms.seconds
         following = time.monotonic() + min(5.0, terms.seconds / 5)
@@ -256,11 +259,16 @@ def main() -> int:
     parser.add_argument("--residents", type=int, default=150)
     parser.add_argument("--visitors", type=float, default=8)
     parser.add_argument("--pool", type=int, default=500)
+    parser.add_argument("--renames", action="store_true", help="clients change their names")
     parser.add_argument("--kept", type=Path, default=Path("/tmp/failoverd-torture"))
     args = parser.parse_args()
-    terms = Terms(args.seconds, args.seed, args.residents, args.visitors, args.pool)
+    terms = Terms(args.seconds, args.seed, args.residents, args.visitors, args.pool, renames=args.renames)
     good = torture(terms, Console(width=180), args.kept / str(args.seed))
-    print("PASSED" if good else f"FAILED: python -m tests.lab.torture --seconds {args.seconds:g} --seed {args.seed}")
+    print(
+        "PASSED"
+        if good
+        else f"FAILED: python -m tests.lab.torture --seconds {args.seconds:g} --seed {args.seed}{' --renames' * args.renames}"
+    )
     return 0 if good else 1
 
 

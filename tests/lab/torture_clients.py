@@ -3,7 +3,8 @@
 `python -m tests.lab.torture_clients --relay A --server A --server B --residents N --visitors RATE --seed S`. Residents stay and renew
 as RFC 2131 4.4.5 says, by unicast to their server, then by the relay to both; visitors come once, RATE a second, and go. All of them are
 behind one relay address, and renewals come from the leased address itself, which the kernel must take for its own (a local route for the
-pool). SIGUSR1: calm; nobody goes any more, nobody changes a name, everybody comes back. SIGTERM: end, with one line of counts.
+pool). With --renames they change their names. SIGUSR1: calm; nobody goes any more, nobody changes a name, everybody comes back. SIGTERM:
+end, with one line of counts.
 """
 
 from __future__ import annotations
@@ -72,11 +73,11 @@ class Client:
 class Crowd:
     """All clients, the relay's socket, and the one for renewals."""
 
-    def __init__(self, relay: str, servers: list[str], residents: int, visitors_per_s: float, seed: int) -> None:
+    def __init__(self, relay: str, servers: list[str], residents: int, visitors_per_s: float, seed: int, renames: bool) -> None:
         self.rng = Random(seed)
         self.relay = socket.inet_aton(relay)
         self.servers = [socket.inet_aton(server) for server in servers]
-        self.rate = visitors_per_s
+        self.rate, self.renames = visitors_per_s, renames
         self.calm = self.ended = False
         self.relayed = self._socket(relay, 67)
         self.direct = self._socket("", 68)
@@ -232,7 +233,7 @@ class Crowd:
             client.address = ZERO
             self.leave(number, now)
         else:
-            if luck < 0.22 and not client.name.startswith("shared"):
+            if self.renames and luck < 0.22 and not client.name.startswith("shared"):
                 client.name = client.name[:-2] if client.name.endswith("-x") else client.name + "-x"
                 self._count("renamed")
             self.renew(number, now)
@@ -312,8 +313,9 @@ def main() -> None:
     parser.add_argument("--residents", type=int, required=True)
     parser.add_argument("--visitors", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--renames", action="store_true", help="clients change their names")
     args = parser.parse_args()
-    crowd = Crowd(args.relay, args.server, args.residents, args.visitors, args.seed)
+    crowd = Crowd(args.relay, args.server, args.residents, args.visitors, args.seed, args.renames)
 
     def calm(_number: int, _frame: object) -> None:
         crowd.calm_down()
