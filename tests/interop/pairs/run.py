@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,20 +35,22 @@ def chosen(only: str, quick: bool) -> list[Job]:
     return [job for job in jobs(quick) if only in job.key]
 
 
-def play_all(wanted: Sequence[Job], at_once: int, keep: Path | None, tell: Callable[[Result], None]) -> Played:
-    """Play them, the long ones first; `tell` hears of each as it ends."""
-    began = time.monotonic()
+def begin(pool: ThreadPoolExecutor, wanted: Sequence[Job], at_once: int, keep: Path | None = None) -> dict[str, Future[Result]]:
+    """Key -> the result to come, in the order in which they begin: the long ones first."""
     order = sorted(wanted, key=lambda job: -job.case.weight)
-    results: dict[str, Result] = {}
+    return {
+        job.key: pool.submit(play, job, keep, STAGGER_S * number if number < at_once else 0.0) for number, job in enumerate(order)
+    }
+
+
+def play_all(wanted: Sequence[Job], at_once: int, keep: Path | None, tell: Callable[[Result], None]) -> Played:
+    """Play them and wait; `tell` hears of each as it ends."""
+    began = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:
-        futures = []
-        for number, job in enumerate(order):
-            futures.append(pool.submit(play, job, keep, STAGGER_S * number if number < at_once else 0.0))
-        for future in as_completed(futures):
-            result = future.result()
-            results[result.key] = result
-            tell(result)
-    return Played([results[job.key] for job in wanted], time.monotonic() - began, at_once)
+        futures = begin(pool, wanted, at_once, keep)
+        for future in as_completed(futures.values()):
+            tell(future.result())
+    return Played([futures[job.key].result() for job in wanted], time.monotonic() - began, at_once)
 
 
 def play(job: Job, keep: Path | None = None, wait_s: float = 0.0) -> Result:
