@@ -194,7 +194,7 @@ def _value(reads: str, data: bytes) -> str:
         return data.decode("utf-8", "backslashreplace")
     if reads == "time":
         return _time(number)
-    if reads in ("u8", "u32"):
+    if reads in ("u8", "u32", "u64"):
         return str(number)
     if reads == "buckets":
         primary = sum(octet.bit_count() for octet in data)
@@ -203,9 +203,8 @@ def _value(reads: str, data: bytes) -> str:
         return _flags(number, {1: "RESERVED", 2: "BOOTP"})
     if reads == "server-flags":
         return _flags(number, {1: "STARTUP"})
-    if reads == "names":
-        return _names(data)
-    return data.hex(":")
+    private = _PRIVATE.get(reads)
+    return private(data) if private is not None else data.hex(":")
 
 
 def _time(number: int) -> str:
@@ -236,3 +235,37 @@ def _names(data: bytes) -> str:
         found.append(".".join(labels) + ".")
     flags = _flags(data[1], {1: "forward-done", 2: "reverse-done", 4: "no-forward", 8: "no-reverse"})
     return f"wish {found[0] if found else '?'} flags {flags} " + " ".join(found[1:])
+
+
+def _dialect(data: bytes) -> str:
+    return f"{data[0]} to {data[1]}" if len(data) >= 2 else data.hex(":")
+
+
+def _database(data: bytes) -> str:
+    began, now = int.from_bytes(data[32:40], "big"), int.from_bytes(data[40:48], "big")
+    return f"uuid {data[:16].hex()} run {data[16:32].hex()} generation {began} to {now}"
+
+
+def _known(data: bytes) -> str:
+    return f"uuid {data[:16].hex()} run {data[16:32].hex()} generation {int.from_bytes(data[32:], 'big')}"
+
+
+def _digest(data: bytes) -> str:
+    return f"form {data[0]} {data[1:].hex()}"
+
+
+def _frame(data: bytes) -> str:
+    if len(data) < 6:
+        return data.hex(":")
+    part, parts = int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:6], "big")
+    return f"version {data[0]} kind {data[1]} part {part} of {parts}, {len(data) - 6} octets"
+
+
+_PRIVATE = {
+    "names": _names,
+    "dialect": _dialect,
+    "database": _database,
+    "known": _known,
+    "digest": _digest,
+    "frame": _frame,
+}

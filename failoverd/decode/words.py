@@ -62,15 +62,16 @@ OPTIONS = {
     28: Kind("vendor-class-identifier", "text"),
     29: Kind("vendor-specific-options", "octets"),
 }
-PRIVATE = {  # said between two failoverd only
+# Said between two failoverd on an authenticated link only (failoverd.failover.private).
+PRIVATE = {
     224: Kind("failoverd-names", "names"),
-    225: Kind("failoverd-dialect", "octets"),
-    226: Kind("failoverd-database", "octets", 48),
-    227: Kind("failoverd-known", "octets", 40),
+    225: Kind("failoverd-dialect", "dialect"),
+    226: Kind("failoverd-database", "database", 48),
+    227: Kind("failoverd-known", "known", 40),
     228: Kind("failoverd-epoch", "u32", 4),
-    229: Kind("failoverd-digest", "octets", 33),
-    230: Kind("failoverd-generation", "octets", 8),
-    231: Kind("failoverd-frame", "octets"),
+    229: Kind("failoverd-digest", "digest", 33),
+    230: Kind("failoverd-generation", "u64", 8),
+    231: Kind("failoverd-frame", "frame"),
 }
 PRIVATE_FROM, PRIVATE_TO = 224, 254
 BINDING_STATES = {1: "FREE", 2: "ACTIVE", 3: "EXPIRED", 4: "RELEASED", 5: "ABANDONED", 6: "RESET", 7: "BACKUP"}

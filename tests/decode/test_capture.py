@@ -154,6 +154,33 @@ def test_values_are_said_in_the_drafts_words(tmp_path: Path) -> None:
     assert printed.endswith("3 messages, nothing odd\n")
 
 
+def test_private_options_are_said_in_words(tmp_path: Path) -> None:
+    contact_with = wire.contact(T, 6)
+    contact_with.options += [
+        (225, bytes((1, 2))),
+        (226, bytes(16) + bytes(range(16)) + (7).to_bytes(8, "big") + (9).to_bytes(8, "big")),
+        (227, bytes(32) + (5).to_bytes(8, "big")),
+        (228, (18).to_bytes(4, "big")),
+        (229, b"\x01" + b"\xab" * 32),
+        (230, (2**40).to_bytes(8, "big")),
+        (231, bytes((1, 2, 0, 0, 0, 3)) + b"items"),
+        (240, b"\x01\x02"),
+    ]
+    dialogue = Dialogue()
+    dialogue.say(A, wire.encode(contact_with))
+    (found,) = messages(str(dialogue.write(tmp_path / "private.pcap")))
+    said = dict(found.options)
+    assert found.anomalies == []
+    assert said["failoverd-dialect"] == "1 to 2"
+    assert said["failoverd-database"].endswith("generation 7 to 9")
+    assert said["failoverd-known"].endswith("generation 5")
+    assert said["failoverd-epoch"] == "18"
+    assert said["failoverd-digest"] == "form 1 " + "ab" * 32
+    assert said["failoverd-generation"] == str(2**40)
+    assert said["failoverd-frame"] == "version 1 kind 2 part 0 of 3, 5 octets"
+    assert said["option 240"] == "01:02"
+
+
 def test_decode_as_json_and_only_what_is_odd(tmp_path: Path) -> None:
     dialogue = Dialogue().open()
     for data in (CONNECT, contact(), raw(13)):

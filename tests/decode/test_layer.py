@@ -121,6 +121,27 @@ def test_the_tables_were_written_down_twice_and_agree() -> None:
     assert {reason.value for reason in RejectReason} - {0} == set(words.REJECT_REASONS)
 
 
+def test_private_options_are_the_codecs() -> None:
+    from failoverd.failover import private
+
+    ours = (
+        private.NAMES,
+        private.DIALECT,
+        private.DATABASE,
+        private.KNOWN,
+        private.EPOCH,
+        private.DIGEST,
+        private.GENERATION,
+        private.FRAME,
+    )
+    assert set(ours) == set(words.PRIVATE)
+    contact = wire.contact(0x67000000, 6)
+    contact.options += [(code, bytes(range(max(words.PRIVATE[code].size, 6)))) for code in ours]
+    data = wire.encode(contact)
+    agree(data)
+    assert list(anomalies(Failover(data))) == []
+
+
 OPTION = st.tuples(st.integers(0, 300), st.binary(max_size=40))
 
 
