@@ -6,6 +6,7 @@ Knows no lease and no subnet.
 from __future__ import annotations
 
 from enum import Enum
+from typing import NamedTuple
 
 from failoverd.dhcp.message import BOOTREQUEST, Code, MessageType, Packet
 from failoverd.dhcp.reasons import PacketError, Reason
@@ -25,6 +26,31 @@ class Kind(Enum):
     RELEASE = "release"
     INFORM = "inform"
     BOOTP = "bootp"
+
+
+class Hashed(NamedTuple):
+    """Whether load balancing may leave a message to the partner, and why (failover-protocol.md 9.4, RFC 3074, safety.md 22)."""
+
+    left: bool
+    why: str
+
+
+_OWNED = Hashed(False, "who owns the binding decides: hashed away, the renewals of every client that roamed would fail")
+_ALWAYS = Hashed(False, "both servers take it")
+BY_HASH: dict[Kind, Hashed] = {
+    Kind.DISCOVER: Hashed(True, "in normal, after an address was found, and only while the partner has a free one"),
+    Kind.SELECTING: _OWNED,
+    Kind.INIT_REBOOT: _OWNED,
+    Kind.RENEWING: _OWNED,
+    Kind.REBINDING: _OWNED,
+    Kind.DECLINE: _ALWAYS,
+    Kind.RELEASE: _ALWAYS,
+    Kind.INFORM: _ALWAYS,
+    Kind.BOOTP: Hashed(
+        True, "Deviation: dhcpd hashes it, without the exception of a partner that has no address; we serve no BOOTP"
+    ),
+}
+"""9.4, for every kind of message."""
 
 
 class Asked(Enum):

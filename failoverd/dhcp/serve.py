@@ -11,7 +11,7 @@ from typing import Protocol
 
 from failoverd.dhcp import fqdn
 from failoverd.dhcp.answer import Route, ack, inform_ack, inform_route, nak, offer, route
-from failoverd.dhcp.classify import Kind
+from failoverd.dhcp.classify import BY_HASH, Kind
 from failoverd.dhcp.client import Client, client_of
 from failoverd.dhcp.message import Code, Packet
 from failoverd.dhcp.network import find_network, reservation_for
@@ -217,7 +217,7 @@ def _discover(question: Question, house: House) -> Decision:
     rights = house.rights_of(name)
     if not rights.serve:
         return Decision(rights.why, address=lease.address)
-    if name is not None and rights.balanced:
+    if name is not None and rights.balanced and BY_HASH[question.kind].left:
         mine = house.ours(name, client.client_id, question.packet.chaddr, 0)
         if not mine and partner_free(house.table, pools, house.rights_of):
             return _partners(question, house, name, lease, rights)

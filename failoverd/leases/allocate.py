@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.may_allocate import MAY_ALLOCATE, May
 from failoverd.leases.mclt import rest_until
 from failoverd.leases.pool import Pool
 from failoverd.leases.rights import Rights
@@ -77,16 +78,6 @@ class Choice(NamedTuple):
     why: str = ""
 
 
-def _not_ours(lease: Lease, same: bool, rights: Rights, now: int) -> str:
-    """A FREE or BACKUP address: "" when it is ours to give (7.2), else the reason. `same`: its last client asks."""
-    if lease.state is rights.own and not rights.wait_all:
-        return "" if same or lease.not_before <= now else NOT_BEFORE
-    until = rest_until(lease, rights)
-    if until is not None and now > until:
-        return ""
-    return PARTNERS
-
-
 def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
     """ "" when this client may have this address now, else the name of the Note that says why not."""
     same = bool(client) and lease.client == client
@@ -104,15 +95,19 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
         return DISPUTED
     if not same and lease.disputed and now <= lease.disputed + rights.slack_s:
         return DISPUTED
-    if lease.state in (BindingState.FREE, BindingState.BACKUP):
-        return _not_ours(lease, same, rights, now)
-    # EXPIRED, RELEASED, RESET: ours only if the partner cannot have seen past a state in which it was ours (safety.md 13).
-    if same and lease.rewind is BindingState.ACTIVE:
-        return ""
-    if lease.rewind is rights.own and rights.rewind and not rights.wait_all and lease.not_before <= now:
-        return ""
+    may = MAY_ALLOCATE[rights.own, lease.state].may
+    free = lease.state in (BindingState.FREE, BindingState.BACKUP)
+    if may is May.NOW and not rights.wait_all:
+        return "" if same or lease.not_before <= now else NOT_BEFORE
+    if may is May.REWOUND:
+        if same and lease.rewind is BindingState.ACTIVE:
+            return ""
+        if lease.rewind is rights.own and rights.rewind and not rights.wait_all and lease.not_before <= now:
+            return ""  # the partner cannot have seen past a state in which it was ours (safety.md 13)
     until = rest_until(lease, rights)
-    return "" if until is not None and now > until else TRANSITION
+    if until is not None and now > until:
+        return ""
+    return PARTNERS if free else TRANSITION
 
 
 def previous(

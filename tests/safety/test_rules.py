@@ -10,6 +10,7 @@ import json
 
 import pytest
 
+from failoverd.dhcp import classify
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, MessageType, ServerState
 from failoverd.leases import mclt, reclaim
@@ -560,6 +561,21 @@ def test_rule_22_a_request_is_never_hashed_away() -> None:
     assert ack is not None
     duo.settle()
     assert kind(duo.renew("p", mac, ack.yiaddr)) == "ack", "a client of the partner's bucket renews with us"
+
+
+def test_rule_22_the_hash_decides_discover_and_bootp_only() -> None:
+    """The table is total, and nothing else than a DISCOVER of the partner's bucket is left to the partner."""
+    assert set(classify.BY_HASH) == set(classify.Kind)
+    assert {each for each, cell in classify.BY_HASH.items() if cell.left} == {classify.Kind.DISCOVER, classify.Kind.BOOTP}
+    duo = normal()
+    for mac in range(1, 20):
+        assert kind(duo.discover("p", mac)) in ("offer", "silence")
+        duo.say("p", duo.packet(3, mac, o50=FIRST.to_bytes(4, "big")))
+        duo.say("p", duo.packet(3, mac, ciaddr=FIRST))
+        duo.say("p", duo.packet(3, mac, o50=FIRST.to_bytes(4, "big"), o54=ADDRESS["p"].to_bytes(4, "big")))
+        duo.release("p", mac, FIRST)
+    left = {note.subject for note in duo.notes["p"] if note.name == "left-to-partner"}
+    assert left == {classify.Kind.DISCOVER.value}
 
 
 def test_rule_23_never_used_addresses_are_not_rows() -> None:

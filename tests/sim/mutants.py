@@ -25,6 +25,7 @@ from failoverd.failover.update_queue import UpdateQueue
 from failoverd.failover.updates import Updates
 from failoverd.leases import allocate, binding, mclt, reclaim
 from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.may_allocate import MAY_ALLOCATE, May
 from failoverd.leases.rights import Rights
 from failoverd.node import Node
 from failoverd.node_house import House
@@ -332,7 +333,8 @@ def a_disputed_address_goes_to_a_third_client() -> None:
 
 @mutant("22")
 def the_partners_half_is_ours_too() -> None:
-    put(allocate, "_not_ours", lambda lease, same, rights, now: "")
+    table = {key: cell._replace(may=May.NOW) if cell.may is May.AFTER_WAIT else cell for key, cell in MAY_ALLOCATE.items()}
+    put(allocate, "MAY_ALLOCATE", table)
 
 
 @mutant("24")
