@@ -28,7 +28,7 @@ from failoverd.ddns.shelf import Shelf
 from failoverd.ddns.wants import Claim, Claims, pointer_of
 from failoverd.ddns.word import OPEN, Flags, PartnerWord
 from failoverd.ddns.zone import DnsPlan
-from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, Lease
+from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, BindingState, Lease
 from failoverd.notes import Note
 from failoverd.ports import DnsAnswer, Now, Origin, Output
 
@@ -114,10 +114,20 @@ class Planner:
             return
         if self._claims.put(new, self._plan, mine, name, pointer):
             self._want(name, new.address, now, out, gone=before if was == name else "")
+            if mine and old is not None and old.state is not BindingState.ACTIVE and old.partner_cltt > old.cltt:
+                self._doubt(name, pointer, now, out)
             if was and was != name:
                 self._shelf.rename(was, name, self._targets)
         elif mine:
             self._hurry(name, new.address, now, out)
+
+    def _doubt(self, name: str, pointer: str, now: Now, out: Output) -> None:
+        """The partner had the lease last and may be removing its name just now, by the same DHCID and value: what we say is said again
+        when no message of its can come any more (torture, seed 32)."""
+        for key in [row_key(t, *each) for t in self._targets for each in ((FORWARD, name), (REVERSE, pointer))]:
+            row = self._shelf.rows.get(key)
+            if row is not None and row.owner == ME and row.want:
+                self._shelf.doubt(row, now, out)
 
     def _point(self, lease: Lease, name: str, now: Now | None = None, out: Output | None = None) -> str:
         """The owner name of the PTR of a lease that is called `name`, "" for none or for not known yet. `out`: None at boot."""

@@ -147,6 +147,13 @@ class Shelf:
         if waits and now.mono - (row.due_mono - CONFLICT_RETRY_S) >= HURRY_S:
             self.at(row, now, 0.0)
 
+    def doubt(self, row: Row, now: Now, out: Output) -> None:
+        """Somebody else's message about the name may still be on its way: ours is said once more after it."""
+        row.recheck_at = max(row.recheck_at, now.wall + RECHECK_S)
+        if row.state is State.CLEAN and row.key not in self.busy:
+            self.later(row, now, None)
+        self.write(row, out, "the partner had it")
+
     def reassert(self, row: Row, after_s: float, now: Now, out: Output, cause: str) -> None:
         """Say a row again although nothing changed (takeover): a replace that changes nothing is nearly free."""
         if row.key not in self.busy:

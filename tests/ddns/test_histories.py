@@ -260,3 +260,19 @@ def test_a_ghost_that_the_partner_wants_again_is_not_taken_away() -> None:
     rig.master.zones[FORWARD].load([f"{name} 600 A 192.0.2.1", f"{name} 600 DHCID {guard(lease(1, 1).hw, b'', name)}"])
     rig.pass_time(3600)
     assert set(rig.master.zones[FORWARD].names[name]) == {"A", "DHCID"}
+
+
+def test_a_name_that_the_partner_is_just_removing_is_said_again() -> None:
+    """Torture, seed 32: the client releases at the partner, whose removal is on its way; it is bound here; our update is applied, then the
+    partner's removal, which no guard stops: same DHCID, same address. Nothing said the name again."""
+    rig = Rig()
+    ours = lease(1, 1)
+    rig.change(ours.evolve(fqdn="", hostname="", partner_cltt=1000, cltt=0), Origin.PARTNER)
+    rig.change(ours.evolve(fqdn="", hostname="", state=BindingState.FREE, partner_cltt=1000, cltt=0), Origin.PARTNER)
+    rig.change(ours.evolve(cltt=2000, partner_cltt=1000))
+    rig.run()
+    zone, name = rig.master.zones[FORWARD], "h1.example.test."
+    assert set(zone.names[name]) == {"A", "DHCID"}
+    del zone.names[name]  # the partner's removal
+    rig.pass_time(3600)
+    assert set(zone.names[name]) == {"A", "DHCID"}
