@@ -29,6 +29,13 @@ CLIENT_NET, LINK_NET = "br0", "fo"
 AGREE_S = 30.0  # dhcpd acknowledges up to 2 s late, frees an expired lease up to 6 s after its end
 END_SLACK_S = 2  # a server counts in whole seconds, a client from its own REQUEST
 
+SWALLOW = f"""
+table inet swallow {{
+  chain in {{ type filter hook input priority 0; ip saddr {FIRST_LINK} drop; }}
+  chain out {{ type filter hook output priority 0; ip daddr {FIRST_LINK} drop; }}
+}}
+"""
+
 
 class Failure(Exception):
     """The case showed something that must not be."""
@@ -184,6 +191,16 @@ class Bench:
     def heal(self) -> float:
         """Mend it. The moment, monotonic."""
         self.lab.hosts["dhcp2"].heal("eth1", LINK_NET)
+        return time.monotonic()
+
+    def swallow(self) -> float:
+        """As a router in between that is dead: packets go nowhere, and nobody is told, not even by ARP. The moment, monotonic."""
+        self.lab.hosts["dhcp2"].run("nft", "-f", "-", text=SWALLOW)
+        return time.monotonic()
+
+    def spit(self) -> float:
+        """The router lives again. The moment, monotonic."""
+        self.lab.hosts["dhcp2"].run("nft", "delete", "table", "inet", "swallow")
         return time.monotonic()
 
     def apart(self) -> None:
