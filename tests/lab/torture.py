@@ -161,14 +161,13 @@ class Torture:
             if time.monotonic() > end:
                 faults = last
             time.sleep(0.2)
-        now = time.time()
         self.say(clients.text().strip().splitlines()[-1])
         self.wrong += [said for server in self.servers if not (said := self.state(server)).endswith(" normal")]
         for server in self.servers:
             status = server.daemon.stop()
             if status:
                 self.wrong.append(f"{server.name} stopped with status {status}")
-        self.judge(now, faults)
+        self.judge(faults)
 
     @staticmethod
     def state(server: Server) -> str:
@@ -196,14 +195,15 @@ class Torture:
         """The record so far, without the recorder's first line."""
         return read(self.recorder.text().split("recording\n", 1)[1])
 
-    def judge(self, now: float, zone: list[str]) -> None:
-        """By the record, the two databases and the zones."""
+    def judge(self, zone: list[str]) -> None:
+        """By the record, the two databases and the zones. What ended while the servers were stopped and copied may be gone."""
         told = torture_checks.told(self.seen())
         disks = {}
         for server in self.servers:
             copy = self.lab.folder / f"{server.name}.db"
             shutil.copy(server.folder / "leases.db", copy)
             disks[server.name] = torture_checks.on_disk(copy)
+        now = time.time()
         self.told, self.disks = told, disks
         self.twice = torture_checks.given_twice(told.holds)
         self.lost = [*told.refused, *torture_checks.lost(told.holds, disks, now)]

@@ -131,7 +131,7 @@ def lost(holds: Iterable[Hold], disks: Mapping[str, Mapping[str, OnDisk]], now: 
     """Leases that clients hold, `now`, and that a database does not hold for them as long."""
     out = []
     for hold in holds:
-        if hold.last_end < now:
+        if hold.last_end < now + ROUNDING_S:
             continue
         for server, leases in disks.items():
             lease = leases.get(hold.address)
