@@ -194,13 +194,19 @@ async def test_pause_leaves_datagrams_in_the_kernel_and_discard_drops_them(net: 
 
 
 async def test_the_arrival_is_the_kernels(net: Net, heard: Heard) -> None:
+    """The kernel begins to stamp a little after the first socket asked for it (a work queue turns it on); until then the stamp is that of
+    the read."""
+    waited = 0.0
     with udp(net, 68, "eth0") as client:
-        heard.clients.pause()
-        client.sendto(b"late", ("255.255.255.255", 67))
-        await asyncio.sleep(0.3)
-        heard.clients.resume()
-    (datagram,) = await heard.until(1)
-    assert 0.25 < clock.read().mono - datagram.mono < 2
+        for number in range(1, 6):
+            heard.clients.pause()
+            client.sendto(b"late", ("255.255.255.255", 67))
+            await asyncio.sleep(0.3)
+            heard.clients.resume()
+            waited = clock.read().mono - (await heard.until(number))[-1].mono
+            if waited > 0.25:
+                break
+    assert 0.25 < waited < 2
 
 
 async def test_a_jumbo_datagram_is_dropped_and_noted(net: Net, heard: Heard) -> None:
