@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from failoverd.failover import message as wire
 from failoverd.failover import reasons, states
+from failoverd.failover.balance_table import Trigger
 from failoverd.failover.message import ServerState
 from failoverd.failover.standing import Order
 from failoverd.failover.timers import Timers
@@ -66,8 +67,7 @@ class Maintenance(Timers):
     def rebalance_now(self, now: Now) -> tuple[int, bool]:
         """Hand over what we have too much of, ask for what we have too little of: addresses handed over, and whether we asked."""
         assert self.link is not None
-        asks = any(self.updates.share(state).give < 0 for state in self.updates.pools)
-        moved = self.updates.rebalance(now)[0]
+        moved, asks = self.updates.rebalance(Trigger.OPERATOR, now)
         if asks:
             self.send_at_once(self.link, wire.poolreq(int(now.wall), 0), now, fresh_xid=True)
             self.house.note(reasons.POOL_ASKED, now, subject=self.terms.name)

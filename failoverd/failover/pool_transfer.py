@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from failoverd.failover import balance, reasons
+from failoverd.failover.balance_table import PUSH_BACK, STOPS, Pass, Stop, Trigger, asks, goes_on
 from failoverd.failover.bindings import handed, rested
 from failoverd.failover.conflicts import Conflict
 from failoverd.failover.hashing import bucket, key, owner_is_primary
@@ -73,14 +74,14 @@ class PoolTransfer:
         terms = self.terms
         return balance.share(free, backup, terms.primary, terms.max_misbalance, terms.max_ownership)
 
-    def rebalance(self, now: Now) -> tuple[int, bool]:
-        """The transfer loop (8.1), in our state normal only. Returns how many addresses were handed over, and whether we are so
-        short that a POOLREQ is due. Both servers give, neither takes."""
+    def rebalance(self, trigger: Trigger, now: Now) -> tuple[int, bool]:
+        """The transfer loop (8.1), in a state in which we give (balance_table.GIVES). Returns how many addresses were handed over, and
+        whether the trigger may send a POOLREQ for what we lack."""
         moved, short = 0, False
         self.last_balance = int(now.wall)
         for state in self.pools:
             part = self.share(state)
-            short = short or part.give < part.panic
+            short = short or asks(trigger, part, primary=self.terms.primary)
             moved += self._hand_over(state, part, now)
         self.unfinished = moved >= TRANSFERS_AT_ONCE
         if moved:
@@ -122,11 +123,14 @@ class PoolTransfer:
             """Settled, and not resting: the partner does not know until when (safety.md 15)."""
             return not lease.owed and rested(lease, now)
 
+        affine = STOPS[Pass.PARTNERS, True]
         theirs = (
-            [] if give <= -part.hold else [a for a in (state.free if self.terms.primary else state.backup) if self._partners(a)]
+            [a for a in (state.free if self.terms.primary else state.backup) if self._partners(a)]
+            if goes_on(affine, give, part.hold)
+            else []
         )
         for address in theirs:
-            if give <= -part.hold or moved >= TRANSFERS_AT_ONCE:
+            if not goes_on(affine, give, part.hold) or moved >= TRANSFERS_AT_ONCE:
                 break
             lease = table.get(address)
             if movable(lease):
@@ -134,7 +138,7 @@ class PoolTransfer:
                 give, moved = give - 1, moved + 1
         for lease in table.free_in_order(state, own):
             used = table.has_row(lease.address) and lease.ends > 0
-            if moved >= TRANSFERS_AT_ONCE or give <= (part.hold if used else 0):
+            if moved >= TRANSFERS_AT_ONCE or not goes_on(STOPS[Pass.ANY, used], give, part.hold):
                 break
             if movable(lease):
                 self.house.change(lease, handed(lease, other, now), Origin.TIMER, "balance", now)
@@ -151,11 +155,12 @@ class PoolTransfer:
         """A lease that has just become free on both: the primary hands it to the secondary when its client is the secondary's and
         the secondary does not hoard (6.3 step 13)."""
         state = self.house.table.pool_of(lease.address)
-        if not self.terms.primary or not rights.balanced or state is None or not lease.client or not rested(lease, now):
+        limit = PUSH_BACK[self.terms.primary]
+        if limit.stop is Stop.NEVER_GIVEN or not rights.balanced or state is None or not lease.client or not rested(lease, now):
             return lease
         if owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))):
             return lease
-        free, backup = state.count(BindingState.FREE), state.count(BindingState.BACKUP)
-        if not balance.may_push_back(free, backup, self.terms.max_ownership):
+        part = self.share(state)
+        if not goes_on(limit, part.give, part.hold):
             return lease
         return handed(lease, BindingState.BACKUP, now)

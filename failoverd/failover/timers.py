@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from failoverd.failover import message as wire
 from failoverd.failover import reasons
+from failoverd.failover.balance_table import GIVES, ON_TRIGGER, Asks, Trigger
 from failoverd.failover.dialect import FACTS
 from failoverd.failover.exchange import Exchange
 from failoverd.failover.links import STEP_S
@@ -121,16 +122,17 @@ class Timers(Exchange):
 
     def _balance_run(self, now: Now) -> None:
         self.balance_at = None
-        if self.record.state is not S.NORMAL or self.starting or self.link is None:
+        if not GIVES[self.state] or self.link is None:
             return
-        short = self.updates.rebalance(now)[1]
+        short = self.updates.rebalance(Trigger.TIMER, now)[1]
         self._schedule_balance(now)
         if short:
             self._ask_for_addresses(now)
 
     def client_refused(self, now: Now) -> None:
         """A client was refused because only the partner has free addresses: ask for some now, not at the next balance."""
-        both = self.state is S.NORMAL and self.record.partner_state is S.NORMAL
+        both = GIVES[self.state] and self.record.partner_state is S.NORMAL
+        both = both and ON_TRIGGER[Trigger.REFUSED, self.terms.primary].asks is Asks.ALWAYS
         if both and self.heard_state and now.mono >= self.next_poolreq:
             self._ask_for_addresses(now)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from failoverd.failover import message as wire
 from failoverd.failover import reasons, states, waits
+from failoverd.failover.balance_table import Trigger
 from failoverd.failover.message import Message, OptionCode, ServerFlag, ServerState
 from failoverd.failover.standing import Standing
 from failoverd.failover.states import Action, Entry
@@ -157,7 +158,7 @@ class Transitions(Standing):
         if entry is Entry.BALANCE:
             self.updates.owe_all_unacked()
             if self.link is not None:
-                self.updates.rebalance(now)
+                self.updates.rebalance(Trigger.ENTRY, now)
         elif entry is Entry.AUTO_PARTNER_DOWN and self.link is None:
             self._arm_auto_partner_down(now)
         elif entry is Entry.UPDREQ:

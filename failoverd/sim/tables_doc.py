@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from failoverd.failover import balance, hashing, states
+from failoverd.failover import balance_table as pools
 from failoverd.failover.message import ServerState
 from failoverd.failover.states import Action, Cell, Peer
 from failoverd.leases import binding
+from failoverd.leases import binding_reasons as why
 from failoverd.leases.allocate import refusal
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.rights import Rights
@@ -121,6 +123,7 @@ def binding_tables() -> list[str]:
                 cells.append(rule.value if same else f"**{rule.value}**; dhcpd: {isc.value}")
             rows.append([local.name, *cells])
         out += [f"### {title}", "", *table(["we \\ message", *(told.name for told in BindingState)], rows)]
+        out += _acceptance_reasons(normal, primary)
     out += ["dhcpd's `lies ahead` for an end means by more than 65 s; ours by more than the clocks differ, 65 s at most."]
     out += ["", "### While an update of ours for the address is un-acked", ""]
     rows = []
@@ -132,7 +135,43 @@ def binding_tables() -> list[str]:
             mine = [_we_win(winner, cltt, primary) for cltt in (0, 1, 2) for primary in (True, False)]
             cells.append(winner.value if wins == mine else f"**{winner.value}**; dhcpd: {_who(wins)}")
         rows.append([local.name, *cells])
-    return out + table(["we announced \\ message", *(told.name for told in BindingState)], rows)
+    out += table(["we announced \\ message", *(told.name for told in BindingState)], rows)
+    out += ["The draft has no such table; its 7.1.3 would judge such an update as any other.", ""]
+    reasons = [
+        [local.name, told.name, binding.DUEL[local, told].value, _wins_at_dhcpd(local, told), why.DRAFT[local, told].value, *reason]
+        for (local, told), reason in why.DUEL_WHY.items()
+    ]
+    return out + table(_REASON_HEAD, _joined(reasons))
+
+
+_REASON_HEAD = ("we", "message", "what we do", "dhcpd", "draft-12 7.1.3", "follows", "why")
+
+
+def _acceptance_reasons(normal: bool, primary: bool) -> list[str]:
+    """The cells of one table of 6.3 that differ from dhcpd's or the draft's."""
+    rows = []
+    for local in BindingState:
+        for told in BindingState:
+            reason = why.IN_NORMAL_WHY.get((primary, local, told)) if normal else why.OTHERWISE_WHY.get((local, told))
+            rule = binding.IN_NORMAL[primary, local, told] if normal else binding.OTHERWISE[local, told]
+            if reason is not None:
+                isc = dhcpd.takes(normal, primary, local, told)
+                rows.append([local.name, told.name, rule.value, isc.value, why.DRAFT[local, told].value, *reason])
+    return ["Where dhcpd or the draft differs:", "", *table(_REASON_HEAD, _joined(rows))]
+
+
+def _joined(rows: list[list[str]]) -> list[list[str]]:
+    """Rows of one binding that differ in the message only are one row."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for mine, told, *rest in rows:
+        found.setdefault((mine, *rest), []).append(told)
+    return [[mine, ", ".join(told), *rest] for (mine, *rest), told in found.items()]
+
+
+def _wins_at_dhcpd(local: BindingState, told: BindingState) -> str:
+    if local is told is BindingState.ACTIVE:
+        return binding.Winner.LATER_CLTT.value
+    return _who([dhcpd.ours_is_better(local, 1, told, cltt, primary) for cltt in (0, 1, 2) for primary in (True, False)])
 
 
 def _we_win(winner: binding.Winner, cltt: int, primary: bool) -> bool:
@@ -200,10 +239,7 @@ def balances() -> list[str]:
             [str(free), str(backup), str(part.give), str(part.hold), str(part.panic), "yes" if part.give < part.panic else "no"]
         )
     out += table(["free", "backup", "give", "hold", "panic", "POOLREQ"], rows)
-    out += [
-        "Both give and neither takes, in normal only; both follow dhcpd (8.1), which has no threshold below which nothing moves.",
-        "",
-    ]
+    out += _balance_rules()
     out += ["## Load balance", "", "Of a DISCOVER in normal, with `load-balance-max-seconds = 3` and a split of 128:", ""]
     hba = hashing.hba_from_split(128)
     rows = []
@@ -213,6 +249,43 @@ def balances() -> list[str]:
             rows.append([f"{name} ({hashing.bucket(key)})", str(secs), *who])
     out += table(["client", "secs", "primary answers", "secondary answers"], rows)
     return [*out, "A bit of 1 is the primary's, as dhcpd has it; the draft says the secondary's. A REQUEST is never hashed.", ""]
+
+
+_OTHERS = ("dhcpd", "draft-12", "follows", "why")
+
+
+def _balance_rules() -> list[str]:
+    """The tables of balance_table.py."""
+    giving = ", ".join(state.words for state in S if pools.GIVES[state])
+    out = ["### Who gives", "", "Primary FREE, secondary BACKUP; neither takes. A never-used address counts as the oldest.", ""]
+    out += table(["we give in", *_OTHERS], [[f"{giving}; in no other state", *pools.GIVES_WHY]])
+    out += ["### What a trigger may do, in normal", ""]
+    rows = []
+    for (trigger, primary), cell in pools.ON_TRIGGER.items():
+        if not primary and cell == pools.ON_TRIGGER[trigger, True]:
+            continue
+        both = "both" if cell == pools.ON_TRIGGER[trigger, not primary] else "primary" if primary else "secondary"
+        yes = ["yes" if each else "no" for each in (cell.gives, cell.schedules)]
+        rows.append([trigger.value, both, yes[0], cell.asks.value, yes[1], *cell.reason])
+    out += table(["what happened", "we are", "gives", "POOLREQ", "next run computed", *_OTHERS], rows)
+    out += ["### Where the two passes stop", ""]
+    rows = [
+        [step.value, "used" if used else "never used", limit.stop.value, *limit.reason]
+        for (step, used), limit in pools.STOPS.items()
+    ]
+    rows += [
+        ["just freed on both", "primary" if me else "secondary", limit.stop.value, *limit.reason]
+        for me, limit in pools.PUSH_BACK.items()
+    ]
+    out += table(["pass", "the address", "stops", *_OTHERS], rows)
+    out += [
+        "### When the next run is",
+        "",
+        "Now and the lesser age of both sides, max-balance at most, min-balance after the last one at least.",
+        "",
+    ]
+    ages = [[side.value, "own" if own else "partner's", age, reason] for (side, own), (age, reason) in pools.AGES.items()]
+    return out + table(["head of the queue", "side", "age", "why"], ages)
 
 
 def diagram() -> list[str]:
@@ -235,8 +308,8 @@ def diagram() -> list[str]:
         "",
     ]
     lines += ["```mermaid", "stateDiagram-v2"]
-    for (me, after), why in sorted(moves.items()):
-        lines.append(f"    {SHORT[me]} --> {SHORT[after]}: {', '.join(dict.fromkeys(why))}")
+    for (me, after), causes in sorted(moves.items()):
+        lines.append(f"    {SHORT[me]} --> {SHORT[after]}: {', '.join(dict.fromkeys(causes))}")
     return [*lines, "```", ""]
 
 
