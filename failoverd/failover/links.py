@@ -305,6 +305,7 @@ class Links:
     def _refused(self, link: PartnerLink, refusal: handshake.Refusal, now: Now) -> None:
         if refusal.reason != RejectReason.DUPLICATE_CONNECTION:
             self.house.note(reasons.REFUSED_LINK, now, subject=self.terms.name, detail=f"{int(refusal.reason)} {refusal.text}")
+            self.next_dial = max(self.next_dial, now.mono + REFUSED_RETRY_S)
         self.close(link, refusal.text)
 
     def _agreed(self, link: PartnerLink, message: Message) -> int:

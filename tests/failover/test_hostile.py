@@ -11,7 +11,7 @@ from failoverd.failover import message as wire
 from failoverd.failover import reasons
 from failoverd.failover.links import MAX_PENDING_LINKS
 from failoverd.failover.message import Binding, Message, MessageType, OptionCode, ServerState
-from failoverd.ports import ClientDatagram, InterfaceAddresses, LinkUp
+from failoverd.ports import ClientDatagram, ConnectFailed, InterfaceAddresses, LinkDown, LinkUp
 from failoverd.sim.explore_party import DELAY_S, FIRST, MCLT_S, NAME, WALL
 from tests.failover.villain import ADDRESS, Villain, normal
 
@@ -226,3 +226,19 @@ def test_the_clients_are_served_while_the_partner_floods() -> None:
     villain.step(ClientDatagram("eth0", ADDRESS["p"], 0, 68, 0xFFFFFFFF, encode(packet), villain.now.mono))
     assert len(villain.offered) == before + 1
     assert villain.endpoint.link is not None
+
+
+def test_who_refuses_a_handshake_waits_5_s_before_it_dials_again() -> None:
+    """It dialled again at once and then every second, and both servers warned each time (scenario clock-skew)."""
+    villain = Villain("s")
+    villain.step(ConnectFailed(NAME, "timed out"))
+    villain.open()
+    stranger = wire.connect(WALL, 0, name=b"other", max_unacked=10, receive_timer=30, mclt=MCLT_S, hba=bytes(32))
+    villain.say(stranger)
+    assert villain.closed == [1]
+    villain.step(LinkDown(NAME, 1, "unknown failover relationship name"))
+    before = villain.dialled
+    villain.wait(4.5)
+    assert villain.dialled == before
+    villain.wait(1)
+    assert villain.dialled == before + 1
