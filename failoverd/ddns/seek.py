@@ -33,6 +33,7 @@ AT_ONCE = 8  # queries that may be out
 EVERY_S, SLICE = 0.1, 5  # no more queries than that
 RETRY_S = 30.0
 FOREVER = float("inf")
+BACK, REVIVED = "the partner is back, and knows its names", "the lease lives again"
 _SEEK = '{"seek":'
 _TYPES = ("DHCID", "TXT", "A", "CNAME")
 
@@ -106,23 +107,23 @@ class Seeker:
 
     def cancel(self, which: Callable[[int], bool], now: Now, out: Output) -> None:
         """The partner is back and knows its names: what is not removed yet is its affair. `which`: the addresses."""
-        self._cancel([seek for seek in (*self._seeks.values(), *self._adopted.values()) if which(seek.address)], now, out)
+        self._cancel([seek for seek in (*self._seeks.values(), *self._adopted.values()) if which(seek.address)], now, out, BACK)
 
     def revived(self, lease: Lease, now: Now, out: Output) -> None:
         """An address is bound again: by the client that had it, the name is in use."""
         who = lease.hw.hex(), lease.client_id.hex()
         at = [seek for target in self._targets if (seek := self._seeks.get((lease.address, target))) is not None]
         at += [seek for seek in self._adopted.values() if seek.address == lease.address]
-        self._cancel([seek for seek in at if (seek.hw, seek.client_id) == who], now, out)
+        self._cancel([seek for seek in at if (seek.hw, seek.client_id) == who], now, out, REVIVED)
 
-    def _cancel(self, seeks: list[Seek], now: Now, out: Output) -> None:
+    def _cancel(self, seeks: list[Seek], now: Now, out: Output, why: str) -> None:
         for seek in seeks:
             if self._seeks.get(seek.place) is seek:
-                self._end(seek, now, out, "the lease lives again")
+                self._end(seek, now, out, why)
             for key in [key for key, each in self._adopted.items() if each is seek]:
                 row = self._shelf.rows.get(key)
                 if row is not None and not row.want and key not in self._shelf.busy:
-                    self._shelf.delete(row, out, "the lease lives again")
+                    self._shelf.delete(row, out, why)
                 del self._adopted[key]
 
     # --- messages -----------------------------------------------------------------------------------------------------
