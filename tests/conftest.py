@@ -24,7 +24,7 @@ def part_of(item: pytest.Item) -> str:
         return "interop"
     if "e2e" in folders:
         return "end to end"
-    if "sim" in folders:
+    if "sim" in folders or "scenarios" in folders:
         return "simulator"
     if item.get_closest_marker("bind"):
         return "BIND"
@@ -35,6 +35,7 @@ def part_of(item: pytest.Item) -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--parts", action="store_true", help="run in parts and print what each took of its budget")
+    parser.addoption("--rewrite", action="store_true", help="write the transcripts of tests/scenarios anew")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
