@@ -37,6 +37,12 @@ class Transitions(Standing):
         make = wire.updreqall if everything else wire.updreq
         self.send(make(int(now.wall), self.next_xid()))
 
+    @property
+    def _forgetful(self) -> bool:
+        """Whether this database is not the earlier one. In conflict resolution it then asks for everything: what was lost with it the
+        partner owes nobody (safety.md 15; a dhcpd whose UPDREQALL is pending does the same, failover-protocol.md 5.3 step 7)."""
+        return self.boot.restored or self.record.virgin_database
+
     # --- what the partner says --------------------------------------------------------------------------------------------
 
     def _on_state(self, message: Message, now: Now) -> None:
@@ -79,7 +85,7 @@ class Transitions(Standing):
         elif cell.action is Action.UPDREQALL:
             self._ask(True, now)
         elif cell.action is Action.UPDREQ:
-            self._ask(False, now)
+            self._ask(self._forgetful, now)
         if record.state is S.NORMAL and peer is S.NORMAL:
             self._schedule_balance(now)
 
@@ -167,7 +173,7 @@ class Transitions(Standing):
                 partner=self.record.partner_state,
                 partner_is_dhcpd=self.terms.partner_is_dhcpd and self.judges_first,
             ):
-                self._ask(False, now)
+                self._ask(self._forgetful, now)
         elif entry is Entry.UPDREQALL:
             self._ask(True, now)
 

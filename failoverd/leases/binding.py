@@ -131,7 +131,7 @@ def judge(
     ahead; at most 65 s of it are used (dhcpd's tolerance): an end within it counts as passed, since the partner that expires first
     is the one whose clock is ahead, and a failoverd partner has waited that slack already. `resolving`: we are in conflict resolution.
     `ruled`: the partner, the primary, has judged already. `confirmed`: when we last acknowledged what remains of the lease without a
-    write, 0 for never since it changed. `outdated`: our database is an earlier copy: what the partner had acked it has seen past, and
+    write, 0 for never. `outdated`: our database is an earlier copy: what the partner had acked it has seen past, and
     its later word is taken, whatever our record says (safety.md 15).
     """
     try:

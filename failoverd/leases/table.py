@@ -131,8 +131,9 @@ class LeaseTable:
         if old is not None:
             self._unindex(old, state)
         self._rows[address] = lease
-        self._confirmed.pop(address, None)
         client = lease.client
+        if lease.state is not BindingState.ACTIVE or (old is not None and old.client != client):
+            self._confirmed.pop(address, None)
         if client:
             self._clients.setdefault(client, []).append(address)
         if state is not None:
@@ -197,11 +198,12 @@ class LeaseTable:
     # --- confirmations --------------------------------------------------------------------------------------------------
 
     def confirm(self, address: int, wall: int) -> None:
-        """An ACK of what remains was sent and nothing written: kept in memory until the row changes."""
+        """An ACK of what remains was sent and nothing written: kept in memory until the lease ends or changes hands. A renewal that was
+        under way at the partner ends it not: what the partner tells after it may be of before the ACK."""
         self._confirmed[address] = wall
 
     def confirmed(self, address: int) -> int:
-        """When the row was last confirmed without a write, 0 for never since it changed. UTC seconds."""
+        """When the lease was last confirmed without a write, 0 for never. UTC seconds."""
         return self._confirmed.get(address, 0)
 
     # --- free addresses -------------------------------------------------------------------------------------------------

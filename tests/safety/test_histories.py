@@ -512,6 +512,47 @@ def test_a_release_that_crosses_an_ack_of_what_remains_frees_nothing() -> None:
     assert duo.lease("p", x).state is not BindingState.ACTIVE, "a release after it counts"
 
 
+def test_a_renewal_that_comes_late_does_not_make_the_release_after_it_good() -> None:
+    """The link stalls, nobody has noticed yet. The client renews x at p, gives it back to p, then asks s, which has x ACTIVE and answers
+    with what remains, since its disk is low (or p's clock is ahead, as in the simulator's seed 100514). The link goes on: p's renewal
+    comes, and s had forgotten the confirmation with the change of the row; then p's RELEASED comes, s takes it, and x is free on both
+    while the client holds it."""
+    duo = normal(last=103)
+    duo.run(1)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.run(10)
+    assert duo.renew("p", 1, x) is not None
+    duo.run(5)
+    late: list[bytes] = []
+
+    def stalled(sender: str, data: bytes) -> bool:
+        if sender == "p":
+            late.append(data)
+        return sender == "p"
+
+    duo.hold_bytes = stalled
+    duo.inbox["s"].append(DiskState(True))
+    duo.run(2)
+    assert duo.renew("p", 1, x) is not None
+    duo.run(1)
+    duo.release("p", 1, x)
+    duo.run(2)
+    again = duo.renew("s", 1, x)
+    assert again is not None
+    held_until = duo.now.mono + lease_s(again)
+    duo.hold_bytes = lambda sender, data: False
+    link = duo.nodes["s"].endpoints["fo"].link
+    assert link is not None
+    duo.inbox["s"].append(LinkBytes("fo", link.number, b"".join(late)))
+    duo.run(20)
+    assert duo.states() == ("normal", "normal")
+    while duo.now.mono < held_until - 60:
+        assert {duo.lease(name, x).state for name in ("p", "s")} == {BindingState.ACTIVE}
+        duo.run(50, 1)
+
+
 def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> None:
     """Simulator, seed 1246. Cut: p renews client 6 on x, which declines it: ABANDONED, untold. 180 s: the quarantine ends, x is FREE and
     p's own; s, which still knows x as client 6's, renews it; p gives x to client 10."""
@@ -520,6 +561,28 @@ def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> 
     untold = reclaim.on_clock(lease, Rights(True), now + 1)
     assert (untold.state, untold.owed) == (BindingState.RESET, True)
     assert reclaim.on_clock(lease.evolve(owed=False), Rights(True), now + 1).state is BindingState.FREE
+
+
+def test_a_server_without_its_database_asks_for_everything_in_conflict_resolution() -> None:
+    """s dies with its disk, is declared down, comes back behind a cut and is told partner-down as well. In potential-conflict it asked for
+    what p owed: nothing. Both were normal, and the free addresses that p had as s's own were nobody's (simulator: seed 100529)."""
+    duo = normal()
+    before = {a for a in range(FIRST, FIRST + 10) if duo.lease("p", a).state is BindingState.BACKUP}
+    assert before
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.settle()
+    duo.command("p", "partner-down")
+    duo.cut()
+    duo.start("s")
+    duo.run(20)
+    duo.command("s", "partner-down")
+    duo.run(5)
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    duo.run(5)
+    for a in before:
+        assert duo.lease("p", a).state is duo.lease("s", a).state
 
 
 def test_a_clock_that_was_set_while_the_servers_were_apart_frees_nothing_early() -> None:
