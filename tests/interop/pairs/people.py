@@ -24,9 +24,7 @@ from tests.lab.wait import LabError, until
 
 RELEASE, DECLINE = 7, 4
 PATIENCE_S = 25.0  # a client that wanted a lease for so long and got none was refused
-PAUSES_S = (1.0, 2.0, 4.0)  # between repeated DISCOVERs; the last one again and again
 REQUEST_TRIES = 3
-RENEW_PAUSE_S = 2.0
 BEAT_S = 0.02
 FIRST_MAC = 0x02FD00000000
 CLONE_NEWNET = 0x40000000
@@ -55,6 +53,16 @@ def socket_in(host: Host, kind: int, address: str, port: int) -> socket.socket:
     if wrong:
         raise LabError(f"no socket in {host.netns}: {wrong[0]}")
     return made[0]
+
+
+@dataclass(slots=True, frozen=True)
+class Habits:
+    """How clients repeat themselves. `pauses_s`: between DISCOVERs, the last one again and again; `haste`: how many seconds of their
+    `secs` pass in one second, where they live in compressed time."""
+
+    pauses_s: tuple[float, ...] = (1.0, 2.0, 4.0)
+    renew_pause_s: float = 2.0
+    haste: float = 1.0
 
 
 class Phase(StrEnum):
@@ -108,8 +116,8 @@ class Client:
 class People:
     """All clients, one socket, one thread."""
 
-    def __init__(self, host: Host, relay: str, servers: Sequence[str]) -> None:
-        self.relay, self.servers = relay, tuple(servers)
+    def __init__(self, host: Host, relay: str, servers: Sequence[str], habits: Habits | None = None) -> None:
+        self.relay, self.servers, self.habits = relay, tuple(servers), habits or Habits()
         self.socket = socket_in(host, socket.SOCK_DGRAM, relay, 67)
         self.socket.setblocking(False)
         self.clients: list[Client] = []
@@ -302,16 +310,17 @@ class People:
     def _ask(self, client: Client, now: float) -> None:
         """The message of its phase, to those that shall hear it."""
         client.tries += 1
-        pause = PAUSES_S[min(client.tries, len(PAUSES_S)) - 1]
+        pauses = self.habits.pauses_s
+        pause = pauses[min(client.tries, len(pauses)) - 1]
         if client.phase is Phase.SELECTING:
             self._say(client, DISCOVER, client.reach)
         elif client.phase is Phase.REQUESTING:
             self._say(client, REQUEST, client.reach, address=client.offer[0], server=client.offer[1])
-            pause = PAUSES_S[0]
+            pause = pauses[0]
         else:
             reach = client.reach if client.phase is Phase.REBINDING else (client.server,)
             self._say(client, REQUEST, [s for s in reach if s in client.reach], ciaddr=client.address)
-            pause = RENEW_PAUSE_S
+            pause = self.habits.renew_pause_s
         client.due = now + pause
 
     def _begin(self, client: Client, now: float) -> None:
@@ -332,7 +341,7 @@ class People:
     ) -> None:
         now = time.time()
         self.sent.append((client, client.phase, now))
-        secs = 0 if kind in (RELEASE, DECLINE) else min(int(now - client.began), 0xFFFF)
+        secs = 0 if kind in (RELEASE, DECLINE) else min(int((now - client.began) * self.habits.haste), 0xFFFF)
         ours = socket.inet_aton(ciaddr) if ciaddr else ZERO
         relay = socket.inet_aton(self.relay)
         head = HEADER.pack(1, 1, 6, 1, len(self.sent), secs, 0, ours, ZERO, ZERO, relay, client.mac, b"", b"", MAGIC)
