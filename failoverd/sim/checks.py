@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from math import inf
 from typing import NamedTuple
 
 from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError
-from failoverd.sim.limits import before_its_time, beyond_a_limit, not_answered
+from failoverd.sim.limits import before_its_time, beyond_a_limit, normal_since, not_answered
 from failoverd.sim.trace import (
     Answered,
     Booted,
@@ -27,11 +28,11 @@ from failoverd.sim.trace import (
     GaveUp,
     Heard,
     Held,
-    Moved,
     Quiet,
     Replaced,
     Sent,
     Started,
+    Stated,
     Zones,
 )
 from failoverd.sim.violation import Violation, dotted
@@ -51,10 +52,32 @@ class Claim(NamedTuple):
     until: float
 
 
+def excused_from(events: list[Event]) -> float:
+    """From when on two holders are what safety.md says must come of it, not a violation: an operator (or auto-partner-down) has declared
+    or stated what was not so, or a partner-down was declared where lone-boot is "serve" (safety.md 11, 12)."""
+    serves = any(isinstance(event, Started) and event.lone_boot_serves for event in events)
+    for event in events:
+        if isinstance(event, Declared) and (event.wrongly or serves):
+            return event.t
+        if isinstance(event, Stated) and event.untrue:
+            return event.t
+    return inf
+
+
 def two_holders(events: list[Event]) -> Iterator[Violation]:
-    """(a) No two clients hold one address at one time."""
-    if any(isinstance(event, Declared) and event.wrongly for event in events):
-        return
+    """(a) No two clients hold one address at one time, unless somebody stated something untrue before."""
+    until_t = excused_from(events)
+    return (violation for violation in held_twice(events) if violation.t < until_t)
+
+
+def reported(events: list[Event]) -> list[Violation]:
+    """(a) What two clients hold at one time after an untrue statement: exactly those are reported."""
+    from_t = excused_from(events)
+    return [violation for violation in held_twice(events) if violation.t >= from_t]
+
+
+def held_twice(events: list[Event]) -> Iterator[Violation]:
+    """Each time a client takes an address that another one holds."""
     claims: dict[int, dict[str, Claim]] = {}
     for event in events:
         if isinstance(event, GaveUp):
@@ -269,30 +292,29 @@ def beyond_mclt(events: list[Event]) -> Iterator[Violation]:
 def never_quiet(events: list[Event]) -> Iterator[Violation]:
     """(e) After the faults: normal on both within the bound, and at the end one view of every lease."""
     quiet = next((event for event in events if isinstance(event, Quiet)), None)
-    finals = [event for event in events if isinstance(event, Final)]
-    if quiet is None or len(finals) != 2:
+    finals: dict[str, list[Final]] = {}
+    for event in events:
+        if isinstance(event, Final):
+            finals.setdefault(event.relationship, []).append(event)
+    if quiet is None or not finals or any(len(both) != 2 for both in finals.values()):
         yield Violation("e", events[-1].t, "the run did not come to its quiet end")
         return
-    states: dict[str, str] = {}
-    normal_at: float | None = None
-    for event in events:
-        if isinstance(event, Moved):
-            states[event.server] = event.state
-            both = len(states) == 2 and set(states.values()) == {"normal"}
-            normal_at = (event.t if normal_at is None else normal_at) if both else None
+    normal_at = normal_since(events)
     if normal_at is None:
-        yield Violation("e", finals[0].t, f"not normal at the end: {states}")
+        told = [f"{final.server} {final.relationship} {final.state}" for both in finals.values() for final in both]
+        yield Violation("e", events[-1].t, f"not normal at the end: {', '.join(told)}")
         return
     if normal_at > quiet.t + quiet.bound_s:
         yield Violation(
             "e", normal_at, f"normal on both only {normal_at - quiet.t:.0f} s after the faults, {quiet.bound_s:.0f} s are allowed"
         )
-    one, other = finals
-    for final in finals:
-        if final.owed or any(lease[4] for lease in final.leases):
-            rows = [dotted(lease[0]) for lease in final.leases if lease[4]]
-            yield Violation("e", final.t, f"{final.server} still owes {final.owed} updates at the end: {' '.join(rows[:5])}")
-    yield from differences(one, other)
+    for one, other in finals.values():
+        for final in (one, other):
+            if final.owed or any(lease[4] for lease in final.leases):
+                rows = [dotted(lease[0]) for lease in final.leases if lease[4]]
+                text = f"{final.server} still owes {final.owed} updates at the end: {' '.join(rows[:5])}"
+                yield Violation("e", final.t, text)
+        yield from differences(one, other)
 
 
 def differences(one: Final, other: Final) -> Iterator[Violation]:
@@ -314,8 +336,9 @@ def zones_differ(events: list[Event]) -> Iterator[Violation]:
     for event in events:
         if not isinstance(event, Zones):
             continue
-        have = {(name, value) for name, rtype, value in event.records if rtype == "A"}
-        want = {(name.lower(), dotted(address)) for name, address in event.wanted}
+        others = {name for name, _, _ in event.others}
+        have = {(name, value) for name, rtype, value in event.records if rtype == "A" and name not in others}
+        want = {(name.lower(), dotted(address)) for name, address in event.wanted if name.lower() not in others}
         named = {name for name, _ in have & want}
         for name, address in sorted(want - have):
             if name not in named:  # a client that roamed has two leases and one name
@@ -324,6 +347,17 @@ def zones_differ(events: list[Event]) -> Iterator[Violation]:
                 )
         for name, address in sorted(have - want if not forgot else ()):
             yield Violation("n", event.t, f"{name} has {address} in the zone, and no lease wants that")
+        yield from _others_and_slave(event)
+
+
+def _others_and_slave(zones: Zones) -> Iterator[Violation]:
+    """Names of other hosts are as they were, and the slave has what the master has."""
+    now = [record for record in zones.records if record[0] in {name for name, _, _ in zones.others}]
+    if sorted(now) != sorted(zones.others):
+        yield Violation("n", zones.t, f"records of other hosts were {sorted(zones.others)}, and are {now}")
+    if zones.slave is not None and zones.slave != zones.records:
+        lacks = set(zones.records) ^ set(zones.slave)
+        yield Violation("n", zones.t, f"the slave differs from the master in {sorted(lacks)[:5]}")
 
 
 CHECKS: tuple[Callable[[list[Event]], Iterator[Violation]], ...] = (

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from failoverd.dhcp.message import BOOTREQUEST, BROADCAST, ETHERNET, Code, MessageType, Packet, decode, encode
 from failoverd.sim.network import Datagrams
+from failoverd.sim.noise import noise
 from failoverd.sim.server import Server
 from failoverd.sim.trace import GaveUp, Held
 from failoverd.sim.world import World
@@ -21,6 +22,8 @@ SERVER_PORT, CLIENT_PORT = 67, 68
 COLLECT_S = 1.0  # how long offers are collected
 RETRY_S = 4.0
 TRIES = 4
+THROW_S = 3.0  # between two packets of a hostile one
+GREED_S = 8.0  # how long a greedy one stays the same
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,7 +38,8 @@ class Segment:
 class Habits:
     """How a client lives; times in seconds. `client_id`: it sends option 61. `fresh`: how often it comes back as another one (a
     guest's phone with a new hardware address), while its old self still holds what it was given. The others are probabilities,
-    too."""
+    too. `secs`: what it says instead of the seconds ("zero", "swapped" octets, "high" at once). `greedy`: it is a new one every few
+    seconds. `hostile`: it only throws packets (noise.py)."""
 
     client_id: bool
     named: bool
@@ -46,6 +50,9 @@ class Habits:
     decline: float
     fresh: float = 0.0
     hurry_s: float = 0.0  # it renews after this time already
+    secs: str = ""
+    greedy: bool = False
+    hostile: bool = False
 
 
 class Client:
@@ -68,6 +75,7 @@ class Client:
         self.place = places[number % len(places)]
         self.reach = {server.name for server in servers}
         self.state = "off"
+        self.ended = False
         self.address = 0
         self.until = 0.0  # true time at which its lease ends
         self.server = 0
@@ -88,6 +96,8 @@ class Client:
 
     def start(self) -> None:
         """Switch on: INIT-REBOOT when it remembers a lease, else INIT."""
+        if self.ended:
+            return
         self.began = self.world.t
         if self.address and self.until > self.world.t and self.last_place is self.place:
             self._reboot()
@@ -96,8 +106,21 @@ class Client:
 
     def live_from_now(self, until_t: float) -> None:
         """Switch on, and live."""
+        if self.habits.hostile:
+            self._throw(until_t)
+            return
         self.start()
         self.live(until_t)
+
+    def _throw(self, until_t: float) -> None:
+        """One packet that means no good, and the next."""
+        if self.world.t >= until_t or self.ended:
+            return
+        where = self.place
+        for server in self.servers:
+            if server.name in self.reach:
+                self._carry(server, bool(where.giaddr), 0, EVERYBODY, noise(self.rng, self.number, where.giaddr, server.address))
+        self.world.after(self.rng.expovariate(1 / THROW_S), lambda: self._throw(until_t))
 
     def live(self, until_t: float) -> None:
         """Go through days until `until_t`, then stay on."""
@@ -107,23 +130,29 @@ class Client:
         def sleep() -> None:
             if self.world.t < until_t:
                 self._off()
-                self.world.after(self.rng.expovariate(1 / self.habits.off_s) + 0.1, wake)
+                self.world.after(0.1 if self.habits.greedy else self.rng.expovariate(1 / self.habits.off_s) + 0.1, wake)
 
         def wake() -> None:
             if self.rng.random() < self.habits.roam:
                 self.place = self.rng.choice(list(self.places))
-            if self.rng.random() < self.habits.fresh:
+            if self.habits.greedy or self.rng.random() < self.habits.fresh:
                 self.lives += 1
                 self.name, self.mac = self._identity()
                 self.address, self.until = 0, 0.0
             self.start()
             self.live(until_t)
 
-        self.world.after(self.rng.expovariate(1 / self.habits.on_s) + 1.0, sleep)
+        on_s = GREED_S if self.habits.greedy else self.habits.on_s
+        self.world.after(self.rng.expovariate(1 / on_s) + 1.0, sleep)
 
     def stop(self) -> None:
         """Silence, without a word to anybody."""
         self._enter("off")
+
+    def end(self) -> None:
+        """Silence for good."""
+        self.stop()
+        self.ended = True
 
     def _off(self) -> None:
         if self.state in ("bound", "renewing", "rebinding") and self.rng.random() < self.habits.release:
@@ -272,7 +301,7 @@ class Client:
             hlen=6,
             hops=1 if relayed else 0,
             xid=self.xid,
-            secs=min(int(self.world.t - self.began), 65535),
+            secs=self._secs(),
             flags=BROADCAST,
             ciaddr=ciaddr,
             yiaddr=0,
@@ -292,6 +321,12 @@ class Client:
         for server in self.servers:
             if server.name in self.reach and to in (EVERYBODY, server.address):
                 self._carry(server, relayed, ciaddr, to, data)
+
+    def _secs(self) -> int:
+        seconds, habit = min(int(self.world.t - self.began), 65535), self.habits.secs
+        if habit == "swapped":
+            return int.from_bytes(seconds.to_bytes(2, "little"), "big")
+        return {"zero": 0, "high": 65535}.get(habit, seconds)
 
     def _carry(self, server: Server, relayed: bool, ciaddr: int, to: int, data: bytes) -> None:
         if relayed:

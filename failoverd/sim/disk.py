@@ -38,11 +38,13 @@ class Disk:
         """What `put_back` takes: the file as it is now."""
         return dict(self._rows), self.newest_wall, self.generation
 
-    def put_back(self, copy: tuple[Rows, float, int]) -> None:
+    def put_back(self, copy: tuple[Rows, float, int], *, restored: bool = False) -> None:
         """The file of earlier is here again; the marker beside it says that it is older than what was reached (safety.md 15), and the
-        store tells the node so at every boot until the node deletes that."""
+        store tells the node so at every boot until the node deletes that. `restored`: it is a backup put back by `restore`."""
         self._rows, self.newest_wall, self.generation = dict(copy[0]), copy[1], copy[2]
         self._rows[Kind.META, b"rollback"] = "1"
+        if restored:
+            self._rows[Kind.META, b"restored"] = "1"
 
     def lose(self) -> None:
         """A new disk: file and marker are gone."""

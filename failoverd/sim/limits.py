@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from failoverd.dhcp.message import MessageType as Dhcp
-from failoverd.sim.trace import Answered, Booted, Committed, Event, Look, Moved, Quiet, Replaced, Started
+from failoverd.sim.trace import Answered, Booted, Committed, Declared, Event, Look, Moved, Quiet, Replaced, Started
 from failoverd.sim.violation import Violation, dotted
 
 FREE, ACTIVE, BACKUP = 1, 2, 7
@@ -57,45 +57,78 @@ class Owners:
         return int(raw["state"]), str(raw.get("hw", "")), int(raw.get("horizon", 0))
 
 
+class Pools:
+    """Which relationship an address belongs to, and who is its primary."""
+
+    def __init__(self, started: Started) -> None:
+        """From the start of the run."""
+        self._pools = started.pools
+
+    def of(self, address: int) -> tuple[str, str]:
+        """The relationship and the primary of an address."""
+        for relationship, primary, first, last in self._pools:
+            if first <= address <= last:
+                return relationship, primary
+        return "pair", "a"
+
+
 def before_its_time(events: list[Event]) -> Iterator[Violation]:
     """(d) A client that is new on an address gets it from the server's own half, or in partner-down no earlier than MCLT after the
-    entry and MCLT after every end and potential expiry that was told (safety.md 12)."""
+    entry (or after what --since says, which was true or is reported) and MCLT after every end and potential expiry that was told
+    (safety.md 12)."""
     owners = Owners()
-    mclt_s = 0
-    down: dict[str, float] = {}
+    pools, mclt_s = Pools(Started(0.0, "", 0, ())), 0
+    down: dict[tuple[str, str], float] = {}
     for event in events:
         if isinstance(event, Started):
-            mclt_s = event.mclt_s
+            mclt_s, pools = event.mclt_s, Pools(event)
         elif isinstance(event, Booted | Replaced):
             owners.disk(event.server, event.leases)
         elif isinstance(event, Committed):
             owners.committed(event)
+        elif isinstance(event, Declared) and event.since_t:
+            down[event.server, event.relationship] = event.since_t
         elif isinstance(event, Moved):
             if event.state not in ("partner-down", "startup"):
-                down.pop(event.server, None)
+                down.pop((event.server, event.relationship), None)
             elif event.state == "partner-down":
-                down.setdefault(event.server, event.t)
+                down.setdefault((event.server, event.relationship), event.t)
         elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
             hw, before = owners.taken.pop((event.server, event.address), ("", None))
-            own = FREE if event.server == "a" else BACKUP
+            relationship, primary = pools.of(event.address)
+            own = FREE if event.server == primary else BACKUP
             if before is None or hw != event.client.hex() or before.state == own:
                 continue
             what = (
                 f"{event.server} gave {dotted(event.address)}, which was in binding state {before.state}, to {event.client.hex()}"
             )
-            if event.server not in down:
+            since = down.get((event.server, relationship))
+            if since is None:
                 yield Violation("d", event.t, f"{what} outside partner-down")
-            elif event.t < down[event.server] + mclt_s or event.wall < before.horizon + mclt_s:
-                text = f"{what} {event.t - down[event.server]:.0f} s after partner-down; horizon {before.horizon}, now {event.wall:.0f}"
+            elif event.t < since + mclt_s or event.wall < before.horizon + mclt_s:
+                text = f"{what} {event.t - since:.0f} s after partner-down; horizon {before.horizon}, now {event.wall:.0f}"
                 yield Violation("d", event.t, text)
 
 
+def normal_since(events: list[Event]) -> float | None:
+    """Since when both servers have been in normal in every relationship, to the end."""
+    states: dict[tuple[str, str], str] = {}
+    since: float | None = None
+    for event in events:
+        if isinstance(event, Moved):
+            states[event.server, event.relationship] = event.state
+            both = len(states) > 1 and set(states.values()) == {"normal"}
+            since = (event.t if since is None else since) if both else None
+    return since
+
+
 def not_answered(events: list[Event]) -> Iterator[Violation]:
-    """(g) In the quiet end, once both had time to reach normal: who asks for an address that a server may give, gets one."""
+    """(g) In the quiet end, once both are in normal: who asks for an address that a server may give, gets one."""
     quiet = next((event for event in events if isinstance(event, Quiet)), None)
+    since_t = normal_since(events)
     hope: dict[str, float] = {}  # client -> since when it could have been served
     for event in events:
-        if not isinstance(event, Look) or quiet is None or event.t < quiet.t + quiet.bound_s:
+        if not isinstance(event, Look) or quiet is None or since_t is None or event.t < max(quiet.t, since_t):
             continue
         free = dict(event.free)
         could = {client: since for client, pool, since in event.waiting if free.get(pool)}

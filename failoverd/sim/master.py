@@ -7,6 +7,7 @@ silently ignored, RFC 2136 3.4.2.2). No TSIG: a master that refuses is a fault o
 from __future__ import annotations
 
 from failoverd.ports import Change, DnsQuery, DnsUpdate, Prereq
+from failoverd.sim.world import World
 
 Records = dict[str, set[str]]  # type -> rdata texts of one name
 
@@ -28,12 +29,21 @@ class Master:
             rcode = self._prereq(prereq)
             if rcode != "NOERROR":
                 return rcode
-        before = self.records()
+        touched = {change.name.lower() for change in message.changes}
+        before = [self._copy(name) for name in sorted(touched)]
         for change in message.changes:
             self._change(change)
-        if self.records() != before:
+        if [self._copy(name) for name in sorted(touched)] != before:
             self.serial += 1
         return "NOERROR"
+
+    def _copy(self, name: str) -> Records:
+        return {rtype: set(values) for rtype, values in self.names.get(name, {}).items()}
+
+    def put(self, name: str, rtype: str, value: str) -> None:
+        """A record that an operator put there."""
+        self.names.setdefault(name, {}).setdefault(rtype, set()).add(value)
+        self.serial += 1
 
     def query(self, message: DnsQuery) -> tuple[str, tuple[tuple[str, str], ...]]:
         """The rcode and all records of the asked types at the name."""
@@ -89,6 +99,36 @@ class Master:
             del types[empty]
         if not types:
             del self.names[name]
+
+
+class Slave:
+    """Transfers what is new some time after a NOTIFY (RFC 1996; BIND gathers them for 5 s), when master and network let it."""
+
+    DELAY_S = 5.0
+
+    def __init__(self, world: World, master: Master) -> None:
+        """Nothing transferred yet."""
+        self._world, self._master, self._serial, self._asked = world, master, 0, False
+        self._told_t = 0.0
+        self.records: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def had_time(self) -> bool:
+        """Whether nothing was told for so long that it must have everything."""
+        return self._world.t - self._told_t > 2 * self.DELAY_S
+
+    def notify(self) -> None:
+        """The master has changed."""
+        self._told_t = self._world.t
+        if not self._asked:
+            self._asked = True
+            self._world.after(self.DELAY_S, self.refresh)
+
+    def refresh(self) -> None:
+        """Transfer what is new."""
+        self._asked = False
+        if self._serial != self._master.serial:
+            self._serial, self.records = self._master.serial, self._master.records()
 
 
 def _canonical(rtype: str, value: str) -> str:

@@ -23,7 +23,7 @@ class Peer(Protocol):
     up: bool
     powered: bool
 
-    def link_up(self, wire: int, outgoing: bool) -> None:
+    def link_up(self, wire: int, outgoing: bool, relationship: str) -> None:
         """Established."""
 
     def link_bytes(self, wire: int, data: bytes) -> None:
@@ -32,7 +32,7 @@ class Peer(Protocol):
     def link_down(self, wire: int, reason: str) -> None:
         """It ended."""
 
-    def connect_failed(self, reason: str) -> None:
+    def connect_failed(self, reason: str, relationship: str) -> None:
         """Nobody answered."""
 
 
@@ -56,33 +56,34 @@ class Tcp:
         self.world = world
         self.rng = world.random("tcp")
         self.cut = False
+        self.deaf: Peer | None = None  # what is sent to this one does not arrive: a cut of one way only
         self.delay_s = 0.002
         self.wires: dict[int, tuple[Side, Side]] = {}
         self._number = 0
 
-    def connect(self, caller: Peer, callee: Peer) -> None:
+    def connect(self, caller: Peer, callee: Peer, relationship: str) -> None:
         """The caller dials."""
-        if self.cut or not callee.powered:
-            self.world.after(CONNECT_S, lambda: self._failed(caller, "timed out"))
+        if self.cut or self.deaf is not None or not callee.powered:
+            self.world.after(CONNECT_S, lambda: self._failed(caller, "timed out", relationship))
         elif not callee.up:
-            self.world.after(2 * self._delay(), lambda: self._failed(caller, "connection refused"))
+            self.world.after(2 * self._delay(), lambda: self._failed(caller, "connection refused", relationship))
         else:
-            self.world.after(2 * self._delay(), lambda: self._connected(caller, callee))
+            self.world.after(2 * self._delay(), lambda: self._connected(caller, callee, relationship))
 
-    def _failed(self, caller: Peer, reason: str) -> None:
+    def _failed(self, caller: Peer, reason: str, relationship: str) -> None:
         if caller.up:
-            caller.connect_failed(reason)
+            caller.connect_failed(reason, relationship)
 
-    def _connected(self, caller: Peer, callee: Peer) -> None:
+    def _connected(self, caller: Peer, callee: Peer, relationship: str) -> None:
         if not caller.up:
             return
-        if not callee.up or self.cut:
-            caller.connect_failed("connection refused")
+        if not callee.up or self.cut or self.deaf is not None:
+            caller.connect_failed("connection refused", relationship)
             return
         self._number += 1
         self.wires[self._number] = (Side(caller, callee), Side(callee, caller))
-        caller.link_up(self._number, True)
-        callee.link_up(self._number, False)
+        caller.link_up(self._number, True, relationship)
+        callee.link_up(self._number, False, relationship)
 
     def send(self, sender: Peer, wire: int, data: bytes) -> None:
         """Write bytes."""
@@ -127,8 +128,17 @@ class Tcp:
 
     def heal(self) -> None:
         """The cut is over: what stalled goes on."""
-        self.cut = False
+        self.cut, self.deaf = False, None
         self.stir()
+
+    def reset(self) -> None:
+        """Something between the two breaks every connection: what was on its way is lost, both ends are told."""
+        for wire, sides in list(self.wires.items()):
+            for side in sides:
+                side.queue.clear()
+                if side.open:
+                    side.open = False
+                    self._down(side.sender, wire, "connection reset")
 
     def stir(self) -> None:
         """Whoever waits for an answer sends again."""
@@ -146,13 +156,13 @@ class Tcp:
         return self.delay_s * (0.5 + self.rng.random())
 
     def _go(self, wire: int, side: Side, wait_s: float = 0.0) -> None:
-        if side.queue and not side.busy and not self.cut:
+        if side.queue and not side.busy and not self.cut and side.receiver is not self.deaf:
             side.busy = True
             self.world.after(wait_s + self._delay(), lambda: self._arrive(wire, side))
 
     def _arrive(self, wire: int, side: Side) -> None:
         side.busy = False
-        if self.cut or not side.queue:
+        if self.cut or side.receiver is self.deaf or not side.queue:
             return
         back = self._side(side.receiver, wire)
         if back is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from failoverd.config import Config, parse_text
 from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate
 from failoverd.sim.clients import Client, Habits, Segment
-from failoverd.sim.master import Master
+from failoverd.sim.master import Master, Slave
 from failoverd.sim.network import Datagrams, Tcp
 from failoverd.sim.server import Server
 from failoverd.sim.trace import Look, Started, Zones
@@ -17,6 +17,15 @@ A, B = 0x0A0A0001, 0x0A0A0002
 RELAY = 0x0A1400FE
 FIRST = 10  # host part of the first address of each pool
 DNS_TIMEOUT_S = 3.0
+KINDS = (
+    *("steady", "steady", "rebooting", "roaming", "releasing", "shy", "fresh", "fresh") * 2,
+    "greedy",
+    "hostile",
+)
+OTHERS = (  # names of other hosts, one of them called like a client
+    ("c1.dyn.example.test.", "A", "192.0.2.7"),
+    ("printer.dyn.example.test.", "A", "192.0.2.8"),
+)
 PLACES = (Segment("link", 0), Segment("relayed", RELAY))  # in the order of the pools
 
 TEXT = """
@@ -27,18 +36,7 @@ interfaces = ["eth0"]
 interfaces = ["eth0"]
 [api]
 metrics = ""
-[[relationship]]
-name = "pair"
-primary = {{ server = "a", address = "10.10.0.1", port = 647 }}
-secondary = {{ server = "b", address = "10.10.0.2", port = 647 }}
-mclt = "{mclt_s}s"
-split = 128
-load-balance-max-seconds = 3
-max-response-delay = "{delay_s}s"
-max-unacked-updates = {window}
-min-balance = "30s"
-max-balance = "10m"
-{tls}
+{relationships}
 [dhcp]
 lease-time = "{lease_s}s"
 min-lease-time = "30s"
@@ -57,7 +55,7 @@ options = {{ routers = ["10.20.0.254"] }}
 ddns = {{ domain = "dyn.example.test." }}
 [[subnet.pool]]
 range = ["10.20.0.10-10.20.0.{last}"]
-relationship = "pair"
+relationship = "{second}"
 [[ddns.zone]]
 target = "main"
 name = "dyn.example.test."
@@ -69,6 +67,22 @@ name = "10.in-addr.arpa."
 primaries = ["10.10.0.53"]
 key-file = "/etc/failoverd/ddns.key"
 """
+RELATIONSHIPS = """
+[[relationship]]
+name = "{name}"
+primary = {{ server = "{primary}", address = "{addresses[0]}", port = {port}{auto} }}
+secondary = {{ server = "{secondary}", address = "{addresses[1]}", port = {port} }}
+mclt = "{mclt_s}s"
+split = 128
+load-balance-max-seconds = 3
+max-response-delay = "{delay_s}s"
+max-unacked-updates = {window}
+min-balance = "30s"
+max-balance = "10m"
+lone-boot = "{lone_boot}"
+zero-loss = "{zero_loss_s}s"
+{tls}
+"""
 
 
 TLS = 'tls = { cert-file = "/tls/{server}.pem", key-file = "/tls/{server}.key", ca-file = "/tls/ca.pem" }'
@@ -77,7 +91,9 @@ TLS = 'tls = { cert-file = "/tls/{server}.pem", key-file = "/tls/{server}.key", 
 @dataclass(slots=True, frozen=True)
 class Terms:
     """The numbers of a run; times in seconds. `pool`: addresses in each of the two pools. `tls`: the link is authenticated, and the
-    servers tell each other what only two failoverd do."""
+    servers tell each other what only two failoverd do. `both_ways`: a second relationship for the second pool, in which b is primary.
+    `auto_s`: auto-partner-down of the primary of the first. `sort`: short, wide, crowd or long (plan.py). `pace`: faults last
+    that much of what they last in a long run."""
 
     mclt_s: int
     lease_s: int
@@ -87,11 +103,42 @@ class Terms:
     clients: int
     skew_s: tuple[float, float]
     tls: bool = False
+    both_ways: bool = False
+    zero_loss_s: int = 0
+    lone_boot: str = "bounded"
+    auto_s: int = 0
+    sort: str = "long"
+    pace: float = 1.0
 
     def config(self) -> Config:
         """The configuration of both servers."""
-        values = {"mclt_s": self.mclt_s, "lease_s": self.lease_s, "delay_s": self.delay_s, "window": self.window}
-        return parse_text(TEXT.format(last=FIRST + self.pool - 1, tls=TLS if self.tls else "", **values), "sim.toml")
+        second = "reverse" if self.both_ways else "pair"
+        told = self._relationship("pair", "a", "b", 647) + (self._relationship("reverse", "b", "a", 648) if self.both_ways else "")
+        text = TEXT.format(relationships=told, second=second, last=FIRST + self.pool - 1, lease_s=self.lease_s)
+        return parse_text(text, "sim.toml")
+
+    def _relationship(self, name: str, primary: str, secondary: str, port: int) -> str:
+        at = {"a": "10.10.0.1", "b": "10.10.0.2"}
+        return RELATIONSHIPS.format(
+            name=name,
+            primary=primary,
+            secondary=secondary,
+            addresses=(at[primary], at[secondary]),
+            port=port,
+            auto=f', auto-partner-down = "{self.auto_s}s"' if self.auto_s and name == "pair" else "",
+            mclt_s=self.mclt_s,
+            delay_s=self.delay_s,
+            window=self.window,
+            lone_boot=self.lone_boot,
+            zero_loss_s=self.zero_loss_s,
+            tls=TLS if self.tls else "",
+        )
+
+    def pools(self) -> tuple[tuple[str, str, int, int], ...]:
+        """Of each pool: its relationship, the primary, the first and the last address."""
+        second = ("reverse", "b") if self.both_ways else ("pair", "a")
+        firsts = (0x0A0A0000 + FIRST, 0x0A140000 + FIRST)
+        return tuple((*who, first, first + self.pool - 1) for who, first in zip((("pair", "a"), second), firsts, strict=True))
 
 
 class Pair:
@@ -104,7 +151,9 @@ class Pair:
         self.udp = Datagrams(world, "udp")
         self.dns = Datagrams(world, "dns")
         self.master = Master()
+        self.slave = Slave(world, self.master)
         self.master_up = True
+        self.refuses = ""  # the rcode with which the master refuses every UPDATE
         self.rng = world.random("pair")
         config = terms.config()
         self.a = Server(world, "a", A, config, terms.skew_s[0], self.tcp, self._to_client, self._to_master)
@@ -112,21 +161,27 @@ class Pair:
         self.a.partner, self.b.partner = self.b, self.a
         self.servers = (self.a, self.b)
         self.clients = [Client(world, n, self.servers, self.udp, PLACES, self._habits()) for n in range(terms.clients)]
-        world.trace.add(Started(world.t, world.seed, terms.mclt_s, (("a", terms.skew_s[0]), ("b", terms.skew_s[1]))))
+        for name, rtype, value in OTHERS:
+            self.master.put(name, rtype, value)
+        clocks = (("a", terms.skew_s[0]), ("b", terms.skew_s[1]))
+        world.trace.add(Started(world.t, world.seed, terms.mclt_s, clocks, terms.pools(), terms.lone_boot == "serve"))
 
     def _habits(self) -> Habits:
-        rng = self.rng
-        kind = rng.choice(("steady", "steady", "rebooting", "roaming", "releasing", "shy", "fresh", "fresh"))
+        rng, pace = self.rng, self.terms.pace
+        kind = rng.choice(KINDS)
         return Habits(
             client_id=rng.random() < 0.5,
             named=rng.random() < 0.8,
-            on_s=1e9 if kind == "steady" else rng.uniform(60, 600),
-            off_s=rng.uniform(5, 400),
+            on_s=1e9 if kind == "steady" else rng.uniform(60, 600) * pace,
+            off_s=rng.uniform(5, 400) * pace,
             release=0.9 if kind == "releasing" else 0.1,
             roam=0.6 if kind == "roaming" else 0.0,
             decline=0.1 if kind == "shy" else 0.0,
             fresh=0.8 if kind == "fresh" else 0.0,
             hurry_s=10.0 if rng.random() < 0.15 else 0.0,
+            secs=rng.choice(("zero", "swapped", "high")) if rng.random() < 0.15 else "",
+            greedy=kind == "greedy",
+            hostile=kind == "hostile",
         )
 
     def _to_client(self, server: Server, send: ClientSend) -> None:
@@ -148,7 +203,8 @@ class Pair:
             if not self.master_up:
                 return
             if isinstance(send, DnsUpdate):
-                rcode = self.master.update(send)
+                rcode = self.refuses or self.master.update(send)
+                self.slave.notify()
                 self.dns.carry(lambda: answer(rcode))
             else:
                 found, records = self.master.query(send)
@@ -174,21 +230,5 @@ class Pair:
     def zones(self) -> Zones:
         """The zones, and what the servers' leases want, as both see it (checks.never_quiet proves that they see the same)."""
         wanted = {(lease.fqdn, lease.address) for server in self.servers if server.node for lease in server.active() if lease.fqdn}
-        return Zones(self.world.t, self.master.records(), tuple(sorted(wanted)))
-
-
-def draw(world: World) -> Terms:
-    """The numbers of a run, from its seed. Seeds that begin with "tls" are those of authenticated links."""
-    rng = world.random("terms")
-    far = rng.random() < 0.5
-    most = 25.0 if far else 0.4
-    return Terms(
-        mclt_s=rng.choice((60, 120, 240)),
-        lease_s=rng.choice((180, 300, 600)),
-        delay_s=rng.choice((15, 20, 30)),
-        window=rng.choice((1, 3, 10, 100)),
-        pool=rng.choice((6, 8, 16)),
-        clients=rng.choice((4, 8, 12)),
-        skew_s=(rng.uniform(-most, most), rng.uniform(-most, most)),
-        tls=world.seed.startswith("tls"),
-    )
+        slave = self.slave.records if self.slave.had_time else None
+        return Zones(self.world.t, self.master.records(), tuple(sorted(wanted)), OTHERS, slave)

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from failoverd.sim.checks import judge
 from failoverd.sim.faults import Faults
-from failoverd.sim.pair import Pair, Terms, draw
-from failoverd.sim.server import RELATIONSHIP
+from failoverd.sim.limits import ANSWERED_WITHIN_S
+from failoverd.sim.pair import Pair, Terms
+from failoverd.sim.plan import FIRST_FAULT_S, WHOLE, Less, Plan, draw
+from failoverd.sim.server import Server
 from failoverd.sim.trace import Answered, Fault, Held, Quiet, Trace
 from failoverd.sim.violation import Violation
 from failoverd.sim.world import World
 
-FAULTS_FROM_S = 60.0
 SETTLE_S = 60.0  # the clients are silent before the end
 LOOK_S = 15.0
 LOOKS = 120  # at the end, half a second apart, until nothing is on its way
@@ -29,14 +30,15 @@ class Result(NamedTuple):
     events: int
     t: float
     terms: Terms
+    plan: Plan
 
     def line(self) -> str:
         """One line for people."""
         counts = {kind: sum(isinstance(event, kind) for event in self.trace.events) for kind in (Fault, Answered, Held)}
         verdict = "ok" if not self.violations else f"{len(self.violations)} VIOLATIONS"
         return (
-            f"seed {self.seed}: {verdict}, {self.t:.0f} s, {self.events} events, {counts[Fault]} faults, {counts[Answered]} replies,"
-            f" {counts[Held]} leases, trace {self.trace.digest()}"
+            f"seed {self.seed}: {verdict}, {self.terms.sort}, {self.terms.clients} clients, {self.t:.0f} s, {self.events} events,"
+            f" {counts[Fault]} faults, {counts[Answered]} replies, {counts[Held]} leases, trace {self.trace.digest()}"
         )
 
 
@@ -45,36 +47,58 @@ def first_contact(world: World, pair: Pair) -> None:
     rng = world.random("first contact")
     for server in pair.servers:
         world.at(rng.uniform(0, 5), server.boot)
-        world.at(6.0, partial(server.command, "pair-init", {"relationship": RELATIONSHIP}))
+        for name in server.relationships:
+            world.at(6.0, partial(attest, server, name))
+
+
+def attest(server: Server, relationship: str) -> None:
+    """`pair init`."""
+    server.command("pair-init", {"relationship": relationship})
 
 
 def settled(pair: Pair) -> bool:
-    """Nothing is owed, nothing in flight, the zones are as wanted."""
+    """Nothing is owed, nothing in flight, the zones are as wanted, and the slave has them."""
     for server in pair.servers:
-        final = server.final()
-        if final.owed or any(lease[4] for lease in final.leases):
-            return False
+        for final in server.finals():
+            if final.owed or any(lease[4] for lease in final.leases):
+                return False
     zones = pair.zones()
-    return len({name for name, rtype, _ in zones.records if rtype == "A"}) == len({name for name, _ in zones.wanted})
+    others = {name for name, _, _ in zones.others}
+    names = {name for name, rtype, _ in zones.records if rtype == "A"} - others
+    return len(names) == len({name for name, _ in zones.wanted} - others) and zones.slave == zones.records
+
+
+def normal(pair: Pair) -> bool:
+    """Both servers are in normal in every relationship."""
+    return all(final.state == "normal" for server in pair.servers for final in server.finals())
 
 
 def finish(world: World, pair: Pair, bound_s: float) -> None:
     """The quiet end: clients live on for a while, then are silent, then both servers are asked what they think."""
     world.trace.add(Quiet(world.t, bound_s))
-    end = world.t + bound_s + 2 * pair.terms.lease_s
-    while world.t < end - SETTLE_S:
-        world.run_until(min(world.t + LOOK_S, end - SETTLE_S))
-        world.trace.add(pair.look())
+    end = world.t + bound_s
+    while world.t < end and not normal(pair):
+        look(world, pair, end)
+    end = world.t + pair.terms.lease_s + ANSWERED_WITHIN_S + 2 * LOOK_S
+    while world.t < end:
+        look(world, pair, end)
     for client in pair.clients:
-        client.stop()
-    world.run_until(end)
+        client.end()
+    world.run_until(end + SETTLE_S)
     for _ in range(LOOKS):
         if settled(pair):
             break
         world.run_until(world.t + 0.5)
     for server in pair.servers:
-        world.trace.add(server.final())
+        for final in server.finals():
+            world.trace.add(final)
     world.trace.add(pair.zones())
+
+
+def look(world: World, pair: Pair, until_t: float) -> None:
+    """Some time passes, then somebody looks in."""
+    world.run_until(min(world.t + LOOK_S, until_t))
+    world.trace.add(pair.look())
 
 
 def bound(terms: Terms) -> float:
@@ -82,21 +106,22 @@ def bound(terms: Terms) -> float:
     return terms.mclt_s + NORMAL_S
 
 
-def run(seed: str) -> Result:
-    """One run of a drawn plan."""
+def run(seed: str, less: Less = WHOLE) -> Result:
+    """One run of a drawn plan, or of what `less` leaves of it."""
     world = World(seed)
-    terms = draw(world)
+    plan = draw(world).less(less)
+    terms = plan.terms
     pair = Pair(world, terms)
+    if less.clients:
+        del pair.clients[less.clients :]
     rng = world.random("run")
-    faults_until = FAULTS_FROM_S + rng.uniform(600, 2400)
     first_contact(world, pair)
-    calm = faults_until + bound(terms) + terms.lease_s
+    calm = plan.until_t + bound(terms) + terms.lease_s
     for client in pair.clients:
-        world.at(rng.uniform(0, 120), partial(client.live_from_now, calm))
-    world.run_until(FAULTS_FROM_S)
-    faults = Faults(world, pair, faults_until)
+        world.at(rng.uniform(0, FIRST_FAULT_S), partial(client.live_from_now, calm))
+    faults = Faults(world, pair, plan)
     faults.start()
-    world.run_until(faults_until)
+    world.run_until(plan.until_t)
     faults.end()
     finish(world, pair, bound(terms))
-    return Result(seed, judge(world.trace.events), world.trace, world.events, world.t, terms)
+    return Result(seed, judge(world.trace.events), world.trace, world.events, world.t, terms, plan)

@@ -40,6 +40,7 @@ from failoverd.ports import (
     Output,
     Reply,
     Send,
+    Stopping,
     Write,
 )
 from failoverd.sim.disk import Disk
@@ -47,10 +48,11 @@ from failoverd.sim.network import Tcp
 from failoverd.sim.trace import Answered, Booted, Committed, Crashed, Final, Heard, Moved, Replaced, Sent
 from failoverd.sim.world import Clock, World
 
-RELATIONSHIP = "pair"
+RELATIONSHIP = "pair"  # of a pair with one; commands that name none go to it
 BEAT_S = 0.0005  # from an input to its step
 OLD_S = 5.0  # safety.md 5
-LONGEST_LEASE_S = 900.0  # of all runs, MCLT and the slack of the clocks included
+STOP_S = 1.0  # from SIGTERM to the end
+CLOCKS_DIFFER_S = 60.0
 LEAST_DELAY_S = 0.001
 NOBODY = b"\xff" * 7  # a client that no server knows
 NAMES_A_ROW = 4  # a removed name is kept while something lost may still put it back
@@ -64,6 +66,19 @@ class Batch:
     writes: list[Write] = field(default_factory=list)
     sends: list[tuple[Send, float]] = field(default_factory=list)
     wall: float = 0.0
+
+
+def asked(send: Send, now: Now) -> float:
+    """The wall clock when a client asked for this answer, from which its lease counts: in zero-loss mode steps ago; else now."""
+    return now.wall - (now.mono - send.mono) if isinstance(send, ClientSend) and send.mono else now.wall
+
+
+@dataclass(slots=True)
+class Fuse:
+    """The server falls at the `left`-th "commit" (which fails), "durable" (committed, nothing of it sent) or "send" from now."""
+
+    point: str
+    left: int
 
 
 class Server:
@@ -88,9 +103,14 @@ class Server:
         self.rng = world.random(f"server {name}")
         self.partner: Server | None = None
         self.node: Node | None = None
+        self.relationships = tuple(each.name for each in config.relationships)
+        self.longest_s = config.dhcp.max_lease_time + config.relationships[0].mclt + CLOCKS_DIFFER_S
+        self.fuse: Fuse | None = None
+        self.moved: Callable[[Server, str, str], None] = lambda server, relationship, state: None  # somebody watches
         self.up, self.powered, self.paused = False, True, False
         self.boots = 0  # what was planned for an earlier life is void
         self.replies: list[Reply] = []
+        self._typed = 0
         self._inputs: list[Input] = []
         self._next = Batch()
         self._flying: Batch | None = None
@@ -99,8 +119,9 @@ class Server:
         self._delay_s = 15.0
         self._beats = False
         self._timer_t = 0.0
-        self._state = ""
-        self.saved_state = ""  # before startup
+        self._states: dict[str, str] = {}
+        self.saved_states: dict[str, str] = {}  # before startup
+        self._of_wire: dict[int, str] = {}
         self.fell_t = 0.0
         self.whole_from_t = 0.0  # after its disk was changed: from when on it knows every lease again
         self._away = False  # this process stood still: only that makes a gap here, where nothing ticks in between
@@ -118,7 +139,8 @@ class Server:
         self._timer_t = 0.0
         self._last = now = self.clock.read()
         self.node = Node(self.config, self.name, self.disk.stored(), now, self.rng)
-        self._delay_s = float(self.node.endpoints[RELATIONSHIP].terms.max_response_delay_s)
+        self._of_wire = {}
+        self._delay_s = float(self.node.endpoints[self.relationships[0]].terms.max_response_delay_s)
         rows = sorted((lease.address, lease.to_json()) for lease in self.node.table.rows())
         self.world.trace.add(Booted(self.world.t, self.name, tuple(rows)))
         self._take(self.node.boot(now), now)
@@ -130,6 +152,7 @@ class Server:
         """The process, or with `power` the host, is gone. A commit in flight may or may not have reached the disk."""
         if not self.up:
             return
+        self.fuse = None
         if self._flying is not None and self.rng.random() < 0.5:
             self._durable(self._flying)
         self.up, self.powered, self.node, self.fell_t = False, not power, None, self.world.t
@@ -143,6 +166,13 @@ class Server:
         self.whole_from_t = inf
         rows = sorted((lease.address, lease.to_json()) for lease in map(Lease.from_json, self.disk.leases()))
         self.world.trace.add(Replaced(self.world.t, self.name, why, tuple(rows)))
+
+    def stop(self) -> None:
+        """A planned stop: the node says its last words, then the process ends."""
+        if self.up and not self.paused:
+            self.deliver(Stopping())
+            life = self.boots
+            self.world.after(STOP_S, lambda: self.crash("stopped") if self.boots == life else None)
 
     def room(self, low: bool) -> None:
         """The disk fills, or has room again (safety.md 7)."""
@@ -164,40 +194,65 @@ class Server:
             self._away = True
             self._wake()
 
-    def command(self, verb: str, args: Mapping[str, str]) -> None:
-        """An operator types something; the answer is in `replies`."""
-        self.deliver(Command(len(self.replies) + 1, verb, args, "operator", "the plan"))
+    def command(self, verb: str, args: Mapping[str, str]) -> int:
+        """An operator types something; the answer is in `replies`, with the number that is returned."""
+        self._typed += 1
+        self.deliver(Command(self._typed, verb, args, "operator", "the plan"))
+        return self._typed
+
+    def finals(self) -> list[Final]:
+        """What this server thinks at the end, for each relationship."""
+        assert self.node is not None
+        out = []
+        for name in self.relationships:
+            endpoint = self.node.endpoints[name]
+            rows = sorted(
+                (row for row in self.node.table.rows() if self._relationship_of(row) == name), key=lambda row: row.address
+            )
+            leases = tuple((row.address, int(row.state), row.client, row.ends, row.owed) for row in rows)
+            state, partner = endpoint.state.words, endpoint.record.partner_state.words
+            out.append(Final(self.world.t, self.name, state, partner, endpoint.updates.owed, leases, name))
+        return out
 
     def final(self) -> Final:
-        """What this server thinks at the end."""
+        """The same for the first one."""
+        return self.finals()[0]
+
+    def _relationship_of(self, lease: Lease) -> str:
         assert self.node is not None
-        endpoint = self.node.endpoints[RELATIONSHIP]
-        rows = sorted(self.node.table.rows(), key=lambda lease: lease.address)
-        leases = tuple((lease.address, int(lease.state), lease.client, lease.ends, lease.owed) for lease in rows)
-        state, partner = endpoint.state.words, endpoint.record.partner_state.words
-        return Final(self.world.t, self.name, state, partner, endpoint.updates.owed, leases)
+        pool = self.node.table.pool_of(lease.address)
+        return pool.pool.relationship or "" if pool is not None else ""
 
     def gives(self) -> list[int]:
         """For each pool whether this server, when it is in normal, has an address for a client that it does not know."""
-        node = self.node
-        if node is None or node.endpoints[RELATIONSHIP].state.words != "normal":
-            return [0, 0]
-        now = self.clock.read()
-        rights = node.endpoints[RELATIONSHIP].rights(now)
-        pools = (state.pool for state in node.table.pools.values())
-        return [int(free_of(node.table, pool, NOBODY, rights, int(now.wall), now.mono) is not None) for pool in pools]
+        node, now = self.node, self.clock.read()
+        out = []
+        for state in node.table.pools.values() if node is not None else ():
+            assert node is not None
+            endpoint = node.endpoints[state.pool.relationship or ""]
+            found = None
+            if endpoint.state.words == "normal":
+                found = free_of(node.table, state.pool, NOBODY, endpoint.rights(now), int(now.wall), now.mono)
+            out.append(int(found is not None))
+        return out or [0, 0]
 
     def sizes(self) -> list[tuple[str, int, int]]:
         """What is kept, how much of it, and its limit."""
         node = self.node
         if node is None:
             return []
-        updates = node.endpoints[RELATIONSHIP].updates
+        out = []
+        for name, endpoint in node.endpoints.items():
+            own = sum(state.pool.size for state in endpoint.updates.pools)
+            window = endpoint.record.partner_max_unacked or own
+            out += [
+                (f"updates in flight of {name}", len(endpoint.updates.flights), window),
+                (f"updates owed of {name}", endpoint.updates.owed, own),
+            ]
         addresses = sum(state.pool.size for state in node.table.pools.values())
         names = 2 * addresses  # each address has a PTR, each live lease a name
         return [
-            ("updates in flight", len(updates.flights), node.endpoints[RELATIONSHIP].record.partner_max_unacked or addresses),
-            ("updates owed", updates.owed, addresses),
+            *out,
             ("leases", len(node.table), addresses),
             ("names in flight", node.planner.inflight, WINDOW_ALL),
             ("names in doubt", len(node.planner.row_keys()), NAMES_A_ROW * names),
@@ -219,21 +274,24 @@ class Server:
             mono = self.clock.read().mono
             self.deliver(ClientDatagram("eth0", self.address, src_ip, src_port, dst_ip, data, mono))
 
-    def link_up(self, wire: int, outgoing: bool) -> None:
+    def link_up(self, wire: int, outgoing: bool, relationship: str) -> None:
         """A connection is established."""
-        self.deliver(LinkUp(RELATIONSHIP, wire, outgoing, self.config.relationships[0].tls is not None))
+        self._of_wire[wire] = relationship
+        self.deliver(LinkUp(relationship, wire, outgoing, self.config.relationships[0].tls is not None))
 
     def link_bytes(self, wire: int, data: bytes) -> None:
         """Bytes of the partner."""
-        self.deliver(LinkBytes(RELATIONSHIP, wire, data))
+        if wire in self._of_wire:
+            self.deliver(LinkBytes(self._of_wire[wire], wire, data))
 
     def link_down(self, wire: int, reason: str) -> None:
         """A connection ended."""
-        self.deliver(LinkDown(RELATIONSHIP, wire, reason))
+        if wire in self._of_wire:
+            self.deliver(LinkDown(self._of_wire[wire], wire, reason))
 
-    def connect_failed(self, reason: str) -> None:
+    def connect_failed(self, reason: str, relationship: str) -> None:
         """Nobody answered."""
-        self.deliver(ConnectFailed(RELATIONSHIP, reason))
+        self.deliver(ConnectFailed(relationship, reason))
 
     # --- beats --------------------------------------------------------------------------------------------------------
 
@@ -301,13 +359,17 @@ class Server:
         for wire in wires:
             self.tcp.abort(self, wire)
         kept: list[Input] = [item for item in self._inputs if not isinstance(item, LinkBytes)]
-        self._inputs = kept + [LinkDown(RELATIONSHIP, wire, reason) for wire in wires or [0]]
+        linked = {self._of_wire[wire] for wire in wires if wire in self._of_wire}
+        kept += [LinkDown(self._of_wire[wire], wire, reason) for wire in wires if wire in self._of_wire]
+        self._inputs = kept + [LinkDown(name, 0, reason) for name in self.relationships if name not in linked]
 
     # --- commits ------------------------------------------------------------------------------------------------------
 
     def _take(self, output: Output, now: Now) -> None:
-        self._send([(send, now.wall) for send in output.at_once])
-        after = [(send, now.wall) for send in output.after_commit]
+        self._send([(send, asked(send, now)) for send in output.at_once])
+        if not self.up:
+            return
+        after = [(send, asked(send, now)) for send in output.after_commit]
         if output.writes:
             self._next.writes += output.writes
             self._next.sends += after
@@ -345,15 +407,25 @@ class Server:
         if self.paused:  # the disk has done it, the process sees it later
             self.world.after(1.0, lambda: self._committed(life))
             return
-        if self.disk.failing:
+        if self._burns("commit") or self.disk.failing:
             self.disk.failing = False
             self.crash("a commit failed")  # safety.md 3: at once, nothing is sent
             return
         batch, self._flying = self._flying, None
         self._durable(batch)
+        if self._burns("durable"):
+            self.crash("killed after a commit, before its sends")
+            return
         self._send(batch.sends)
-        if self._next.writes:
+        if self._next.writes and self.up:
             self._commit()
+
+    def _burns(self, point: str) -> bool:
+        """Whether the plan wants this server to fall at this very point: the n-th of its kind from now."""
+        if self.fuse is None or self.fuse.point != point:
+            return False
+        self.fuse.left -= 1
+        return self.fuse.left <= 0
 
     def _durable(self, batch: Batch) -> None:
         self.disk.commit(batch.writes, batch.wall)
@@ -367,6 +439,9 @@ class Server:
         assert self.partner is not None
         mono = self.clock.read().mono
         for send, wall in sends:
+            if self.fuse is not None and self._burns("send"):
+                self.crash("killed between two sends")
+                return
             if isinstance(send, ClientSend):
                 if not send.mono or mono - send.mono <= OLD_S:
                     packet = decode(send.data)
@@ -378,7 +453,7 @@ class Server:
                 self.world.trace.add(Sent(self.world.t, self.name, send.link, send.data))
                 self.tcp.send(self, send.link, send.data)
             elif isinstance(send, LinkConnect):
-                self.tcp.connect(self, self.partner)
+                self.tcp.connect(self, self.partner, send.relationship)
             elif isinstance(send, LinkClose):
                 self.tcp.close(self, send.link, send.reason)
             elif isinstance(send, DnsUpdate | DnsQuery):
@@ -387,15 +462,19 @@ class Server:
                 self.replies.append(send)
 
     def _look_at_state(self) -> None:
-        assert self.node is not None
-        words = self.node.endpoints[RELATIONSHIP].state.words
-        if words != self._state:
-            self._state = words
+        if self.node is None:
+            return
+        for name in self.relationships:
+            words = self.node.endpoints[name].state.words
+            if words == self._states.get(name):
+                continue
+            self._states[name] = words
             if words != "startup":
-                self.saved_state = words
-            if words == "normal" and self.whole_from_t == inf:
-                self.whole_from_t = self.world.t + LONGEST_LEASE_S
-            self.world.trace.add(Moved(self.world.t, self.name, words))
+                self.saved_states[name] = words
+            if self.whole_from_t == inf and set(self._states.values()) == {"normal"}:
+                self.whole_from_t = self.world.t + self.longest_s
+            self.world.trace.add(Moved(self.world.t, self.name, words, name))
+            self.moved(self, name, words)
 
     def active(self) -> list[Lease]:
         """The leases that are ACTIVE here now."""

@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 
 class Started(NamedTuple):
-    """The run begins. `clocks`: server -> how far its wall clock is ahead of `EPOCH + t`."""
+    """The run begins. `clocks`: server -> how far its wall clock is ahead of `EPOCH + t`; `pools`: (relationship, its primary, first
+    address, last address); `lone_boot_serves`: servers are configured with lone-boot = "serve" (safety.md 11)."""
 
     t: float
     seed: str
     mclt_s: int
     clocks: tuple[tuple[str, float], ...]
+    pools: tuple[tuple[str, str, int, int], ...] = ()
+    lone_boot_serves: bool = False
 
 
 class Booted(NamedTuple):
@@ -97,11 +100,32 @@ class GaveUp(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """An operator declared partner-down. `wrongly`: the partner was running."""
+    """Partner-down was declared, by an operator or by auto-partner-down. `wrongly`: the partner was running; `since_t`: what --since
+    said, 0 for nothing."""
 
     t: float
     server: str
     wrongly: bool
+    relationship: str = "pair"
+    since_t: float = 0.0
+
+
+class Stated(NamedTuple):
+    """An operator stated something by typing it: `serve --force`, or that partner-down holds --since. `untrue`: it was not so."""
+
+    t: float
+    server: str
+    what: str
+    untrue: bool
+
+
+class Typed(NamedTuple):
+    """An operator typed something that states nothing; `code`: the answer."""
+
+    t: float
+    server: str
+    verb: str
+    code: str
 
 
 class Moved(NamedTuple):
@@ -110,6 +134,7 @@ class Moved(NamedTuple):
     t: float
     server: str
     state: str
+    relationship: str = "pair"
 
 
 class Fault(NamedTuple):
@@ -144,14 +169,18 @@ class Final(NamedTuple):
     partner_state: str
     owed: int
     leases: tuple[tuple[int, int, bytes, int, bool], ...]
+    relationship: str = "pair"
 
 
 class Zones(NamedTuple):
-    """The zones at the end: (name, type, value), and the names that the servers' ACTIVE leases want: (name, address)."""
+    """The zones at the end: (name, type, value), and the names that the servers' ACTIVE leases want: (name, address). `others`: the
+    records of other hosts that were there before; `slave`: what the slave has."""
 
     t: float
     records: tuple[tuple[str, str, str], ...]
     wanted: tuple[tuple[str, int], ...]
+    others: tuple[tuple[str, str, str], ...] = ()
+    slave: tuple[tuple[str, str, str], ...] | None = None
 
 
 Event = (
@@ -166,6 +195,8 @@ Event = (
     | Held
     | GaveUp
     | Declared
+    | Stated
+    | Typed
     | Moved
     | Fault
     | Quiet

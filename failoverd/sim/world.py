@@ -77,6 +77,10 @@ class Clock:
         """Now."""
         return Now(EPOCH + self._world.t + self.skew_s, self._world.t - self._zero)
 
+    def wall_at(self, t: float) -> float:
+        """What this clock would have shown at the true time `t`, had it been then as it is now."""
+        return EPOCH + t + self.skew_s
+
     def true_time(self, mono: float) -> float:
         """When `mono` will be reached."""
         return mono + self._zero

@@ -24,7 +24,7 @@ def test_runs_that_were_stopped_go_on_where_they_were(tmp_path: Path, capsys: py
 
 def test_what_went_wrong_before_is_told_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = many.Record(
-        seed=3, code=many.code_digest(), t=1.0, wall_s=1.0, violations=["(a) t=1.0 two holders"], counts={"ACKs": 2}
+        seed=3, code=many.code_digest(), t=1.0, cpu_s=1.0, violations=["(a) t=1.0 two holders"], counts={"ACKs": 2}
     )
     log = tmp_path / "sim.jsonl"
     log.write_text('{"seed":9,"co\n' + json.dumps(record) + "\n")
@@ -36,7 +36,7 @@ def test_what_went_wrong_before_is_told_again(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_a_changed_program_starts_anew(tmp_path: Path) -> None:
-    record = many.Record(seed=3, code="another", t=1.0, wall_s=1.0, violations=[], counts={})
+    record = many.Record(seed=3, code="another", t=1.0, cpu_s=1.0, violations=[], counts={})
     log = tmp_path / "sim.jsonl"
     log.write_text(json.dumps(record) + "\n")
     assert not list(many.known(log, many.code_digest(), range(3, 4)))

@@ -1,0 +1,132 @@
+"""The plan of a run, drawn from its seed before anything happens: the numbers of the pair, and which fault strikes when.
+
+Each fault has random numbers of its own, so one that is left out (shrink.py) leaves the others as they were. Most runs are short and
+small: their times (MCLT, leases, how long a fault lasts) are scaled so that recover-wait, the waits of partner-down and expiry end
+within the fault phase. Some have up to 200 clients; some are long, with the times of a real network's minutes, because two faults that
+are ten minutes apart make other histories than two that are one minute apart.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import NamedTuple
+
+from failoverd.sim.pair import Terms
+from failoverd.sim.world import World
+
+FIRST_FAULT_S = 40.0  # by then a new pair is in normal
+SHORT_S, LONG_S = (60.0, 600.0), (600.0, 2400.0)  # lengths of the fault phase
+SORTS = {"short": 76, "wide": 8, "crowd": 4, "long": 12}  # of 100 runs
+KINDS = {
+    "cut": 4,
+    "one way": 2,
+    "reset": 1,
+    "slow link": 2,
+    "split": 2,
+    "bad datagrams": 2,
+    "master down": 1,
+    "master refuses": 1,
+    "master restarts": 1,
+    "kill": 4,
+    "kill at": 4,
+    "both": 1,
+    "behind cut": 3,
+    "pause": 2,
+    "slow disk": 2,
+    "bad disk": 1,
+    "full disk": 1,
+    "other disk": 2,
+    "backup": 1,
+    "set clock": 2,
+    "maintenance": 1,
+    "stop": 1,
+    "recover": 1,
+    "rebalance": 1,
+    "force": 1,
+}
+HAVE = 0.6  # each kind is in so many of the runs
+
+
+class Blow(NamedTuple):
+    """A fault of `kind` strikes at `t`."""
+
+    number: int
+    t: float
+    kind: str
+
+
+class Less(NamedTuple):
+    """What a shrunk run leaves out: blows by number, clients beyond so many, everything after `until_s` of the fault phase."""
+
+    without: frozenset[int] = frozenset()
+    clients: int = 0  # 0: all
+    until_s: float = 0.0  # 0: to the end
+
+    def arguments(self) -> str:
+        """As they are typed behind `python -m failoverd.sim --seed S`."""
+        out = f" --without {','.join(map(str, sorted(self.without)))}" if self.without else ""
+        out += f" --clients {self.clients}" if self.clients else ""
+        return out + (f" --until {self.until_s:g}" if self.until_s else "")
+
+
+WHOLE = Less()
+
+
+class Plan(NamedTuple):
+    """One run. `wrong`: operators declare and state what is not so; `until_t`: all faults end."""
+
+    seed: str
+    terms: Terms
+    until_t: float
+    wrong: bool
+    blows: tuple[Blow, ...]
+
+    def less(self, less: Less) -> Plan:
+        """The same with less in it."""
+        until_t = min(self.until_t, FIRST_FAULT_S + less.until_s) if less.until_s else self.until_t
+        blows = tuple(blow for blow in self.blows if blow.number not in less.without and blow.t < until_t)
+        return self._replace(until_t=until_t, blows=blows)
+
+
+def draw(world: World) -> Plan:
+    """The plan of a seed. Seeds that begin with "tls" are those of authenticated links; "short7", "wide7", "crowd7", "long7" are of that
+    sort."""
+    seed = world.seed
+    rng = world.random("terms")
+    sort = rng.choices(list(SORTS), list(SORTS.values()))[0]
+    sort = next((each for each in SORTS if each in seed), sort)
+    terms = _terms(rng, sort, tls="tls" in seed)
+    rng = world.random("plan")
+    least, most = LONG_S if sort == "long" else SHORT_S
+    until_t = FIRST_FAULT_S + least * (most / least) ** rng.random()
+    mean_s = rng.uniform(40, 200) * terms.pace
+    kinds = [kind for kind, weight in KINDS.items() for _ in range(weight if rng.random() < HAVE else 0)] or ["cut"]
+    blows: list[Blow] = []
+    t = FIRST_FAULT_S
+    while (t := t + rng.expovariate(1 / mean_s)) < until_t:
+        blows.append(Blow(len(blows), t, rng.choice(kinds)))
+    return Plan(seed, terms, until_t, rng.random() < 0.1, tuple(blows))
+
+
+def _terms(rng: Random, sort: str, *, tls: bool) -> Terms:
+    long = sort == "long"
+    most = 25.0 if rng.random() < 0.5 else 0.4  # of a wall clock from the truth
+    mclt_s = rng.choice((60, 120, 240) if long else (20, 30, 60))
+    few = rng.choice((4, 8, 12) if long else (2, 4, 6, 8, 12))
+    clients = {"wide": round(16 * 4 ** rng.random()), "crowd": round(80 * 2.5 ** rng.random())}.get(sort, few)
+    return Terms(
+        mclt_s=mclt_s,
+        lease_s=rng.choice((180, 300, 600) if long else (40, 80, 150)) * (3 if sort == "crowd" else 1),
+        delay_s=rng.choice((15, 20, 30)) if long else 15,
+        window=rng.choice((1, 3, 10, 100)),
+        pool=min(max(rng.choice((6, 8, 16)), round(clients * rng.choice((0.5, 0.7, 1.1)))), 240),
+        clients=clients,
+        skew_s=(rng.uniform(-most, most), rng.uniform(-most, most)),
+        tls=tls,
+        both_ways=rng.random() < 0.15,
+        zero_loss_s=rng.choice((1, 3)) if rng.random() < 0.1 else 0,
+        lone_boot="serve" if rng.random() < 0.05 else "bounded",
+        auto_s=round(mclt_s * rng.uniform(0.5, 2)) if rng.random() < 0.05 else 0,
+        sort=sort,
+        pace=1.0 if long else mclt_s / 120,
+    )

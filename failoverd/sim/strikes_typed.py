@@ -1,0 +1,78 @@
+"""What operators type: planned work, and statements that are true, or in a run of its own class are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from failoverd.ports import Reply
+from failoverd.sim.server import Server
+from failoverd.sim.strikes_host import HostStrike
+from failoverd.sim.trace import Stated
+
+
+class TypedStrike(HostStrike):
+    """One of them."""
+
+    def maintenance(self) -> None:
+        """A server is taken out of service and back; sometimes its host is booted meanwhile, or its partner falls."""
+        server, name = self.one(), self.relationship()
+        self.note("maintenance", server.name)
+        self.type(server, "maintenance-start", relationship=name)
+        chance = self.rng.random()
+        if chance < 0.4:
+            self.later(30.0, lambda: server.crash("host booted", power=True))
+            self.later(60.0, server.boot)
+        elif chance < 0.6:
+            self.later(40.0, lambda: self.down(self.field.other(server), 0.0))
+        self.later(120.0, lambda: self.type(server, "maintenance-end", relationship=name))
+
+    def stop(self) -> None:
+        """A planned stop and start: the partner is told (DISCONNECT)."""
+        server = self.one()
+        self.note("planned stop", server.name)
+        server.stop()
+        if self.rng.random() < 0.3:
+            self.later(60.0, lambda: self.declare_dead(server))
+        self.later(self.rng.choice((5.0, 100.0)), server.boot)
+
+    def recover(self) -> None:
+        """Everything anew from the partner."""
+        server = self.one()
+        self.note("recover", server.name)
+        self.type(server, "recover", relationship=self.relationship())
+
+    def rebalance(self) -> None:
+        """Pools are levelled now."""
+        self.type(self.one(), "pool-rebalance", relationship=self.relationship())
+
+    def force(self) -> None:
+        """A server that is alone after a boot is told to serve: its partner has not been in partner-down since (safety.md 11). In a wrong
+        run it may have been."""
+        server = self.one()
+        self.down(server, 0.5 if self.wrong else 0.0)
+        self.pair.tcp.cut = True
+        self.note("cut around a crash")
+        self.later(100.0, lambda: self._force(server))
+        self.later(250.0, self.heal)
+
+    def _force(self, server: Server) -> None:
+        partner = self.field.other(server)
+        for name in server.relationships:
+            untrue = partner.saved_states.get(name) == "partner-down"
+            if self.wrong or not untrue:
+                self.type(server, "serve-force", partial(self._forced, server.name, untrue), relationship=name)
+
+    def _forced(self, server: str, untrue: bool, reply: Reply) -> None:
+        if reply.code == "ok" and isinstance(reply.body, dict) and reply.body.get("done"):
+            self.world.trace.add(Stated(self.world.t, server, "serve --force", untrue))
+
+
+TYPED: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
+    "maintenance": (TypedStrike, TypedStrike.maintenance),
+    "stop": (TypedStrike, TypedStrike.stop),
+    "recover": (TypedStrike, TypedStrike.recover),
+    "rebalance": (TypedStrike, TypedStrike.rebalance),
+    "force": (TypedStrike, TypedStrike.force),
+}
