@@ -5,7 +5,7 @@ KEEP    ?= 0
 N       ?= 1000
 T       ?= 300
 DEPTH   ?= 1
-.PHONY: help docs setup check test test-full demo sim sim-mutants explore fuzz interop ddns-stories torture outage bench bench-drain fresh lock
+.PHONY: help docs setup check test test-full demo sim sim-mutants explore fuzz interop replay ddns-stories torture outage bench bench-drain fresh lock
 
 help:
 	@echo 'make demo [KEEP=1]  a pair, BIND master and slave, relay and 24 clients in network namespaces, every step checked'
@@ -16,6 +16,7 @@ help:
 	@echo 'make sim-mutants    each known-bad server and how many seeds it takes to catch it'
 	@echo 'make interop        every mishap of a pair with a real dhcpd as the partner, in both roles, and of two failoverd: a table (25 minutes'
 	@echo '                    at most); then the tests against BIND'
+	@echo 'make replay         recorded pairs of dhcpd with failoverd in the place of either side: what it does otherwise, and why'
 	@echo 'make fuzz [T=300]   coverage-guided noise on the failover port for T seconds (installs atheris; new inputs in .fuzz)'
 	@echo 'make explore [DEPTH=1]  every interleaving of messages, timers and so many disturbances of a pair, also with a dhcpd as partner'
 	@echo '                    (1: about 20 minutes)'
@@ -51,6 +52,10 @@ test-full: check
 interop: setup
 	.venv/bin/python -m tests.interop.pairs
 	$(PYTEST) -v tests/interop --ignore=tests/interop/test_pairs.py
+
+# The table is left in build/replay.md.
+replay: setup
+	@.venv/bin/python -m tests.replay
 
 fuzz: setup
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check 'atheris>=3,<4'

@@ -24,7 +24,7 @@ def part_of(item: pytest.Item) -> str:
         return "interop"
     if "e2e" in folders:
         return "end to end"
-    if "sim" in folders or "scenarios" in folders:
+    if {"sim", "scenarios", "replay"} & set(folders):
         return "simulator"
     if item.get_closest_marker("bind"):
         return "BIND"

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 PORTS = {647, 847}
+FIN, SYN, RST, ACK = 1, 2, 4, 16
 
 
 @dataclass
@@ -55,22 +56,33 @@ class Flow:
             self.buffer = self.buffer[length:]
 
 
-def frames(path: Path) -> Iterator[bytes]:
-    """The Ethernet frames of a classic pcap file."""
+class Seen(NamedTuple):
+    """One thing seen on the failover connections of a capture. `kind`: a message, or a segment that opens or ends a connection; `at`:
+    UTC microseconds; `ends`: (address, port) of sender and receiver."""
+
+    kind: str  # "message", "syn", "syn-ack", "fin", "rst"
+    at: int
+    stream: int
+    ends: tuple[tuple[str, int], tuple[str, int]]
+    data: bytes = b""
+
+
+def frames(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The Ethernet frames of a classic pcap file with microseconds, each with its time in UTC microseconds."""
     data = path.read_bytes()
     order = "<" if data[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
     at = 24
     while at < len(data):
-        _, _, kept, _ = struct.unpack_from(order + "IIII", data, at)
-        yield data[at + 16 : at + 16 + kept]
+        seconds, micros, kept, _ = struct.unpack_from(order + "IIII", data, at)
+        yield seconds * 1_000_000 + micros, data[at + 16 : at + 16 + kept]
         at += 16 + kept
 
 
-def extract(path: Path, out: TextIO) -> None:
-    """All failover messages of one capture."""
+def walk(path: Path) -> Iterator[Seen]:
+    """Everything on the failover connections of one capture, in order."""
     flows: dict[tuple[bytes, int, bytes, int], Flow] = {}
     streams = 0
-    for frame in frames(path):
+    for at, frame in frames(path):
         if frame[12:14] != b"\x08\x00" or frame[23] != 6:
             continue
         ip = frame[14:]
@@ -80,10 +92,10 @@ def extract(path: Path, out: TextIO) -> None:
         if not PORTS & {sport, dport}:
             continue
         key, back = (ip[12:16], sport, ip[16:20], dport), (ip[16:20], dport, ip[12:16], sport)
-        syn = tcp[13] & 2
-        if syn:
+        flags = tcp[13]
+        if flags & SYN:
             seq = (seq + 1) & 0xFFFFFFFF
-            if tcp[13] & 16 and back in flows:
+            if flags & ACK and back in flows:
                 flows[key] = Flow(flows[back].stream, seq)
             elif key not in flows or flows[key].next_seq != seq:
                 streams += 1
@@ -92,14 +104,30 @@ def extract(path: Path, out: TextIO) -> None:
             if back not in flows:
                 streams += 1
             flows[key] = Flow(flows[back].stream if back in flows else streams)
-        payload = tcp[(tcp[12] >> 4) * 4 :]
-        if not payload:
-            continue
         flow = flows[key]
-        flow.take(seq, payload)
-        for message in flow.messages():
-            ends = [f"{'.'.join(map(str, key[n]))}:{key[n + 1]}" for n in (0, 2)]  # type: ignore[arg-type]
-            row = {"capture": path.stem, "stream": flow.stream, "from": ends[0], "to": ends[1], "hex": message.hex()}
+        ends = ((dotted(key[0]), sport), (dotted(key[2]), dport))
+        if flags & SYN:
+            yield Seen("syn-ack" if flags & ACK else "syn", at, flow.stream, ends)
+        payload = tcp[(tcp[12] >> 4) * 4 :]
+        if payload:
+            flow.take(seq, payload)
+            for message in flow.messages():
+                yield Seen("message", at, flow.stream, ends, message)
+        if flags & (FIN | RST):
+            yield Seen("rst" if flags & RST else "fin", at, flow.stream, ends)
+
+
+def dotted(address: bytes) -> str:
+    """10.77.0.1"""
+    return ".".join(map(str, address))
+
+
+def extract(path: Path, out: TextIO) -> None:
+    """All failover messages of one capture."""
+    for seen in walk(path):
+        if seen.kind == "message":
+            ends = [f"{address}:{port}" for address, port in seen.ends]
+            row = {"capture": path.stem, "stream": seen.stream, "from": ends[0], "to": ends[1], "hex": seen.data.hex()}
             out.write(json.dumps(row, separators=(",", ":")) + "\n")
 
 
