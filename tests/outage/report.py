@@ -105,7 +105,11 @@ def legend(site: Site, factor: float, seed: int) -> list[str]:
         f"Not compressed, and so {factor:g} times longer than at a site: failoverd's shortest max-response-delay"
         f" ({LEAST_OUR_DELAY_S} s), its timeout and pause when it connects (2 s); dhcpd's 15 s of silence at a start without"
         f" contact, its pause when it connects (5 s), its BNDACK batch (2 s), the {DHCPD_TOLERANCE_S} s by which it takes an"
-        " expiry early; Kea's HTTP timeouts (10 s) and the pause between two of its reclamations (10 s); a program's start; TCP.",
+        " expiry early; Kea's HTTP timeouts (10 s, twice before it says partner-down) and the pause between two of its"
+        " reclamations (10 s); a program's start; TCP. So failoverd notices the death"
+        f" {minutes(max(LEAST_OUR_DELAY_S * factor, site.silence_s))} after it and dhcpd {long['silence_s']}: what was granted"
+        " until then the dead one may know, and no server gives it to anybody else before partner-down or the return, also when"
+        " its client is gone.",
     ]
 
 
