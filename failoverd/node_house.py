@@ -91,6 +91,8 @@ class House(PairTalk):
         rights = self.rights_of(endpoint.terms.name) if endpoint is not None else ALONE
         if endpoint is not None and endpoint.link is not None and new.owed:
             new.rewind = new.state  # told in this or a later step: the partner may know from now on (safety.md 13)
+        if origin is Origin.CLIENT and endpoint is not None:
+            endpoint.granted(new)
         self.table.put(new, mclt.due(new, rights))
         self.out.writes.append(Write(Kind.LEASE, lease_key(new.address), new.to_json(), origin, cause))
         self._rate(old, new, origin, endpoint, now)
@@ -284,6 +286,16 @@ class House(PairTalk):
             if all(other.starts <= lease.starts for other in self.table.of_client(lease.client)):
                 found.append(lease)
         return found
+
+    def granted_beyond(self, relationship: str, contact: int) -> bool:
+        """safety.md 17: whether a client got something here since `contact` that the partner has not acked and, in partner-down, could not
+        know to be in use. What it has acked it had heard of after that: an older one was no longer the last contact."""
+        rights, endpoint = self.rights_of(relationship), self.endpoints[relationship]
+        rows = [lease for lease in self.table.rows() if self.endpoint_at(lease.address) is endpoint]
+        acked = [lease.cltt for lease in rows if not lease.owed and not lease.rejected and lease.cltt <= self.now.wall]
+        since = max([contact, *acked])
+        late = (lease for lease in rows if lease.owed and lease.cltt > since)
+        return any(mclt.beyond(lease, since, rights.mclt_s, rights.slack_s) for lease in late)
 
     def rest_all(self, relationship: str, now: Now) -> None:
         """safety.md 15: every lease known here rests for its full time before another client may have the address. What both had agreed

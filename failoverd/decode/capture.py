@@ -261,6 +261,13 @@ def _frame(data: bytes) -> str:
     return f"version {data[0]} kind {data[1]} part {part} of {parts}, {len(data) - 6} octets"
 
 
+def _standing(data: bytes) -> str:
+    if len(data) not in (1, 5):
+        return data.hex(":")
+    agreed = int.from_bytes(data[1:], "big") if len(data) > 1 else "none"
+    return f"{words.SERVER_STATES.get(data[0], str(data[0]))}, agreed on epoch {agreed}"
+
+
 _PRIVATE = {
     "names": _names,
     "dialect": _dialect,
@@ -268,4 +275,5 @@ _PRIVATE = {
     "known": _known,
     "digest": _digest,
     "frame": _frame,
+    "standing": _standing,
 }

@@ -72,6 +72,7 @@ PRIVATE = {
     229: Kind("failoverd-digest", "digest", 33),
     230: Kind("failoverd-generation", "u64", 8),
     231: Kind("failoverd-frame", "frame"),
+    232: Kind("failoverd-standing", "standing"),
 }
 PRIVATE_FROM, PRIVATE_TO = 224, 254
 BINDING_STATES = {1: "FREE", 2: "ACTIVE", 3: "EXPIRED", 4: "RELEASED", 5: "ABANDONED", 6: "RESET", 7: "BACKUP"}

@@ -3,6 +3,7 @@
     0  plain   dhcpd's protocol and nothing else: every link without TLS, and every partner that offers nothing
     1  names   BNDUPD and BNDACK carry the names of a lease, and what of them is in DNS
     2  facts   the handshake carries database, epoch and the digest of the configuration; updates carry the generation; frames
+    3  epochs  the handshake carries the state and the epoch agreed on as well, STATE the epoch: which of the two recovers (safety.md 17)
 
 Each version has all that the one before has. Both sides offer the versions that they speak; the newest common one holds.
 """
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 from failoverd.failover.private import decode_dialect
 
-PLAIN, NAMES, FACTS = 0, 1, 2
-OLDEST, NEWEST = NAMES, FACTS
+PLAIN, NAMES, FACTS, EPOCHS = 0, 1, 2, 3
+OLDEST, NEWEST = NAMES, EPOCHS
 
 
 def agree(newest: int, offered: bytes | None, *, authenticated: bool) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from failoverd.failover import databases, private, reasons
 from failoverd.failover import message as wire
-from failoverd.failover.dialect import FACTS
+from failoverd.failover.dialect import EPOCHS, FACTS
 from failoverd.failover.message import Message, ServerState
 from failoverd.failover.parity import Parity
 from failoverd.failover.private import FrameKind, Known
@@ -32,6 +32,8 @@ class Exchange(Transitions):
         """Options of CONNECT and CONNECTACK; sent when they are committed."""
         record, database = self.record, self.house.database
         found = [(private.EPOCH, private.encode_epoch(record.epoch)), (private.DIGEST, self.house.config_digest)]
+        if self.terms.dialect >= EPOCHS:
+            found.append((private.STANDING, private.encode_standing(self._standing())))
         if database is not None:
             found.append((private.DATABASE, private.encode_database(database)))
         known = self._known()
@@ -47,34 +49,40 @@ class Exchange(Transitions):
 
     def on_facts(self, message: Message, now: Now) -> None:
         """The partner's handshake; the link is not established yet."""
-        epoch = private.decode_epoch(private.option(message, private.EPOCH) or b"")
-        self.record.partner_epoch = epoch if epoch is not None else self.record.partner_epoch
+        standing = private.decode_standing(private.option(message, private.STANDING) or b"") if self.dialect >= EPOCHS else None
+        forgotten, before = self._hear_standing(standing), self.record.partner_epoch
+        self._hear_epoch(message)
+        fell = self.record.partner_epoch < before
         self._to_say = deque()
         self.parity = Parity(self.house.config_digest, private.option(message, private.DIGEST))
         if self.parity.known and not self.parity.equal:
             self.house.note(reasons.CONFIG_DIFFERS, now, subject=self.terms.name, detail="; ".join(self.parity.differences))
         if self.parity.wanted:
             self._to_say.extend(self.parity.begin(self.house.config_sections()))
-        self._on_their_database(message, now)
-        self._on_our_database(message, now)
+        self._on_their_database(message, f"its epoch was {before}, and is {self.record.partner_epoch}" if fell else "", now)
+        self._on_our_database(message, forgotten, now)
+        why = self._recovers_at_once(standing)
+        if why:
+            self.move(S.RECOVER, why, now)
 
-    def _on_their_database(self, message: Message, now: Now) -> None:
-        """safety.md 15: the partner's database is not what it was: what we know rests for its full time."""
+    def _on_their_database(self, message: Message, lost: str, now: Now) -> None:
+        """safety.md 15: the partner's database is not what it was: what we know rests for its full time. `lost`: its epoch went back."""
         claim = private.decode_database(private.option(message, private.DATABASE) or b"")
-        if claim is None:
-            return
-        lost = databases.loss(claim, self._known())
+        lost = (databases.loss(claim, self._known()) if claim is not None else "") or lost
         if lost:
             self.house.note(reasons.THEIR_DATABASE, now, subject=self.terms.name, detail=lost)
             self.house.rest_all(self.terms.name, now)
+        if claim is None:
+            return
         record = self.record
         record.partner_uuid, record.partner_run = claim.uuid.hex(), claim.run.hex()
         record.partner_generation = claim.generation
 
-    def _on_our_database(self, message: Message, now: Now) -> None:
-        """safety.md 15: the partner knows more of our database than it holds: what it forgot is fetched before we serve."""
+    def _on_our_database(self, message: Message, lost: str, now: Now) -> None:
+        """safety.md 15: the partner knows more of our database than it holds: what it forgot is fetched before we serve. `lost`: it has
+        forgotten an epoch."""
         heard, database = private.decode_known(private.option(message, private.KNOWN) or b""), self.house.database
-        lost = databases.loss(database, heard) if database is not None else ""
+        lost = (databases.loss(database, heard) if database is not None else "") or lost
         if not lost:
             return
         self.house.note(reasons.OUR_DATABASE, now, subject=self.terms.name, detail=lost)

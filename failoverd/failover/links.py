@@ -59,6 +59,10 @@ class EndpointHouse(House, Protocol):
     def rest_all(self, relationship: str, now: Now) -> None:
         """The partner lost its database: every known lease rests for its full time (safety.md 15)."""
 
+    def granted_beyond(self, relationship: str, contact: int) -> bool:
+        """Whether a lease was granted since `contact` (UTC seconds) that the bound of safety.md 11 does not allow, and that the partner
+        has not acked."""
+
 
 @dataclass(slots=True)
 class PartnerLink:
@@ -92,6 +96,7 @@ class Links:
         self.offset_from = now.mono
         self.clock_gap = now.wall - now.mono
         self.newest_offset = record.offset or 0
+        self.heard_state = False  # the partner's STATE was received on this link
         self._sent_now = False
         self.apart_since = 0  # the last proven contact before this link
         self.dialect = PLAIN  # of the established link
@@ -316,9 +321,10 @@ class Links:
         del self.pending[link.number]
         for other in list(self.pending.values()):
             self.close(other, "another link is established")
+        self.dialect = dialect
         if dialect >= FACTS:
             self.on_facts(message, now)
-        self.link, self.dialect = link, dialect
+        self.link = link
         self.apart_since = self.record.proven
         self.record.partner_max_unacked = self.offer.max_unacked
         self.newest_offset = message.time - int(now.wall)
@@ -350,17 +356,23 @@ class Links:
         elif link is not self.link:
             self.house.note(reasons.TOO_EARLY, now, subject=self.terms.name, detail=f"type {kind}")
         else:
-            self._proven(message, now)
+            self._sampled(message, now)
+            if self.heard_state:
+                self._proven(message, now)
             if self.dialect >= FACTS:
                 self._heard_generation(message)
             self.on_message(message, now)
 
-    def _proven(self, message: Message, now: Now) -> None:
-        """Contact is proven by the partner's send time, put into our clock by the least delayed sample (safety.md 10, 11)."""
+    def _sampled(self, message: Message, now: Now) -> None:
+        """The least delayed sample of some minutes is the clocks' offset (safety.md 10)."""
         sample = self.newest_offset = message.time - int(now.wall)
-        record = self.record
-        if record.offset is None or sample > record.offset or now.mono - self.offset_from > OFFSET_WINDOW_S:
+        if self.record.offset is None or sample > self.record.offset or now.mono - self.offset_from > OFFSET_WINDOW_S:
             self._measured(sample, now)
+
+    def _proven(self, message: Message, now: Now) -> None:
+        """Contact is proven by the partner's send time, put into our clock. Not before its STATE on this link: until then it may be in
+        partner-down for long, and what it sends says nothing of when it went there (safety.md 11, 17)."""
+        record = self.record
         assert record.offset is not None
         record.proven = max(record.proven, min(int(now.wall), message.time - record.offset))
 

@@ -8,10 +8,11 @@ drop the link for it (1.2), so the frame is an option of a CONTACT, which means 
     225 dialect     CONNECT, CONNECTACK: 1 octet oldest version, 1 octet newest; more octets are ignored
     226 database    CONNECT, CONNECTACK: of the sender: uuid (16), id of this run (16), generation when it began (8), generation now (8)
     227 known       CONNECT, CONNECTACK: what the sender has heard of the receiver's: uuid (16), run (16), generation (8); absent: nothing
-    228 epoch       CONNECT, CONNECTACK: 4 octets (safety.md 17)
+    228 epoch       CONNECT, CONNECTACK, and from dialect 3 STATE: 4 octets (safety.md 17)
     229 digest      CONNECT, CONNECTACK: 1 octet form, 32 octets SHA-256 of the shared configuration (config_digest.py)
     230 generation  BNDUPD, BNDACK, CONTACT: 8 octets, the generation of the sender's database, committed (safety.md 15)
     231 frame       CONTACT: version (1 octet, 1), kind (1), number of this part (2, from 0), parts in all (2), then its items
+    232 standing    CONNECT, CONNECTACK: server state (1 octet, of option 24), epoch that both agreed on last (4; absent: on none)
 
 An option or frame of another version or kind, or that is malformed, counts as absent and is noted. What is not carried: ping results,
 for there is no ping check; reservations as such: they are configuration, and differences in them are among those of frames 1 and 2.
@@ -37,7 +38,7 @@ from typing import NamedTuple
 
 from failoverd.failover.message import Message
 
-NAMES, DIALECT, DATABASE, KNOWN, EPOCH, DIGEST, GENERATION, FRAME = range(224, 232)
+NAMES, DIALECT, DATABASE, KNOWN, EPOCH, DIGEST, GENERATION, FRAME, STANDING = range(224, 233)
 VERSION = 1
 FRAME_VERSION = 1
 FRAME_ROOM = 1400  # octets of items in one frame
@@ -118,6 +119,7 @@ def _name(data: bytes, at: int) -> tuple[str, int] | None:
 
 _DATABASE, _KNOWN, _U64, _U32 = struct.Struct("!16s16sQQ"), struct.Struct("!16s16sQ"), struct.Struct("!Q"), struct.Struct("!I")
 _FRAME = struct.Struct("!BBHH")
+NEWEST_EPOCH = 0xFFFFFFFF
 
 
 class Database(NamedTuple):
@@ -193,6 +195,25 @@ def encode_epoch(epoch: int) -> bytes:
 def decode_epoch(data: bytes) -> int | None:
     """None when malformed."""
     return int.from_bytes(data, "big") if len(data) == _U32.size else None
+
+
+class Standing(NamedTuple):
+    """Where a server stands. `state`: a number of option 24; `agreed`: the epoch that both agreed on last, None for none."""
+
+    state: int
+    agreed: int | None
+
+
+def encode_standing(standing: Standing) -> bytes:
+    """Option 232."""
+    return bytes((standing.state,)) + (b"" if standing.agreed is None else _U32.pack(standing.agreed))
+
+
+def decode_standing(data: bytes) -> Standing | None:
+    """None when malformed."""
+    if len(data) not in (1, 1 + _U32.size):
+        return None
+    return Standing(data[0], int.from_bytes(data[1:], "big") if len(data) > 1 else None)
 
 
 # --- the frame --------------------------------------------------------------------------------------------------------

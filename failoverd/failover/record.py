@@ -40,6 +40,9 @@ class RelationshipRecord:
     `hba`, `partner_max_unacked`  as the partner last said
     `partner_uuid`, `partner_run`, `partner_generation`  its database as it was last heard of (hex; safety.md 15); "" and 0: never
     `partner_epoch`            its epoch as it was last heard of
+    `agreed`                   the epoch that both agreed on when they were last normal; None: never, or not with this partner's version
+    `beyond`                   this server granted something since the last contact whose end the bound of safety.md 11 does not allow; on
+                               disk with the first such grant, cleared in normal. Kept only while `agreed` is known (safety.md 17)
     """
 
     name: str
@@ -67,6 +70,8 @@ class RelationshipRecord:
     partner_run: str = ""
     partner_generation: int = 0
     partner_epoch: int = 0
+    agreed: int | None = None
+    beyond: bool = False
 
     def to_json(self) -> str:
         """The journal record."""

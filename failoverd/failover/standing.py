@@ -54,7 +54,6 @@ class Standing(Links):
         """A starting endpoint; `record` as it was on disk, or a new one. Nothing is sent before the first `tick`."""
         super().__init__(terms, record, house, updates, rng, now)
         self.boot = boot
-        self.heard_state = False  # the partner's STATE was received on this link
         self.asked_all: bool | None = None  # our outstanding UPDREQ (False) or UPDREQALL (True) on this link
         self.judges_first = True  # safety.md 20; until a dhcpd primary has let our request in potential-conflict go stale
         self.hears_until = self.hears_limit = now.mono  # see _begin_hearing

@@ -9,17 +9,18 @@ import json
 from dataclasses import replace
 
 from failoverd.failover import message as wire
-from failoverd.failover import reasons, states, waits
+from failoverd.failover import private, reasons, states, waits
+from failoverd.failover.agreement import Agreement
 from failoverd.failover.balance_table import Trigger
+from failoverd.failover.dialect import EPOCHS
 from failoverd.failover.message import Message, OptionCode, ServerFlag, ServerState
-from failoverd.failover.standing import Standing
 from failoverd.failover.states import Action, Entry
 from failoverd.ports import Kind, Now, Origin, Write
 
 S = ServerState
 
 
-class Transitions(Standing):
+class Transitions(Agreement):
     """The state machine of one relationship."""
 
     # --- what is said about it --------------------------------------------------------------------------------------------
@@ -27,7 +28,10 @@ class Transitions(Standing):
     def _send_state(self, now: Now) -> None:
         self.owes_state = False
         flags = ServerFlag.STARTUP if self.starting else ServerFlag.NONE
-        self.send(wire.state(int(now.wall), self.next_xid(), state=self.record.state, flags=flags, since=self.record.since))
+        said = wire.state(int(now.wall), self.next_xid(), state=self.record.state, flags=flags, since=self.record.since)
+        if self.dialect >= EPOCHS:
+            said.options.append((private.EPOCH, private.encode_epoch(self.record.epoch)))
+        self.send(said)
 
     def _ask(self, everything: bool, now: Now) -> None:
         if self.link is None or (self.asked_all is not None and self.asked_all >= everything):
@@ -52,14 +56,21 @@ class Transitions(Standing):
         self.heard_state = True
         if self.owes_state and (peer is not S.CONFLICT_DONE or record.state in states.SAFE_IN_CONFLICT_DONE):
             self._send_state(now)
+        if self.dialect >= EPOCHS:
+            self._hear_epoch(message)
         if peer is record.partner_state and me in states.IGNORES_DUPLICATE:
+            self._proven(message, now)
+            if self._agree():
+                self.persist()
             return
         cell = states.on_state(me, peer, saved=record.state, startup_flag=bool(flags & ServerFlag.STARTUP))
+        cell, why = self._ruled_by_epoch(cell, peer)
         if cell.note:
             self.house.note(cell.note, now, subject=self.terms.name, detail=peer.words if peer is not None else str(flags))
         if cell.action is Action.REFUSE or peer is None:
             self.drop("the partner's state cannot be", now)
             return
+        self._proven(message, now)
         if peer not in (S.UNKNOWN, S.STARTUP):
             lost = waits.past_bound(record, now.wall) and peer is S.RECOVER  # it may have lost what it granted in partner-down
             record.wait_all, record.doubt = record.wait_all or lost, None
@@ -81,13 +92,15 @@ class Transitions(Standing):
                 self.updates.owe_all_unacked()
                 if not self._hears_first(now):
                     self.updates.pump(self, self.offer.max_unacked, now)
-            self.move(cell.next, f"the partner is in {peer.words}", now)
+            self.move(cell.next, why or f"the partner is in {peer.words}", now)
         elif cell.action is Action.UPDREQALL:
             self._ask(True, now)
         elif cell.action is Action.UPDREQ:
             self._ask(self._forgetful, now)
         if record.state is S.NORMAL and peer is S.NORMAL:
             self._schedule_balance(now)
+        if self._agree():
+            self.persist()
 
     def _on_upddone(self, now: Now) -> None:
         if self.asked_all is None:
@@ -143,7 +156,7 @@ class Transitions(Standing):
         """What the record itself says of the new state."""
         record = self.record
         if new is S.PARTNER_DOWN and (old is not S.PARTNER_DOWN or not record.partner_down_since):
-            record.epoch += 1
+            record.epoch = min(record.epoch + 1, private.NEWEST_EPOCH)
             record.partner_down_since = int(now.wall)
             record.wait_all = record.wait_all or waits.partner_may_hold_our_half(record, old, self.boot, now.wall)
             record.wait_mclt_s = max(record.wait_mclt_s, waits.forgotten_for(record, self.boot))
@@ -154,7 +167,10 @@ class Transitions(Standing):
             record.recover_until, unattested = self._recover_until(now)
             if unattested:
                 self.house.note(reasons.UNATTESTED, now, subject=self.terms.name)
+        if new is S.COMMUNICATIONS_INTERRUPTED and old is S.NORMAL:
+            self._left_normal()
         if new is S.NORMAL:
+            record.beyond = False  # what the partner says now it says without having been in partner-down since (safety.md 17)
             record.recover_until, record.new_pair, record.virgin_database = 0, False, False
             self.judges_first = True
             self.boot = replace(self.boot, restored=False)  # what an older database had forgotten is here again

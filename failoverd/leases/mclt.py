@@ -56,6 +56,14 @@ def promise(lease: Lease, want_s: int, rights: Rights, now: int) -> Promise | No
     return Promise(give, now + give, min(now + want_s + give // 2, NEVER - 1))
 
 
+def beyond(lease: Lease, contact: int, mclt_s: int, slack_s: int) -> bool:
+    """Whether an ACTIVE lease outlasts the bound of safety.md 11, as if `contact` were the last proven one: a partner that went to
+    partner-down right after it may have used the address before this lease ends."""
+    if lease.state is not BindingState.ACTIVE:
+        return False
+    return lease.ends > max(contact, lease.acked) - slack_s + mclt_s
+
+
 def rest_until(lease: Lease, rights: Rights) -> int | None:
     """In partner-down: the time after which an address that is not ours, or a freed lease, may go to another client; None when
     not in partner-down. draft-12 9.4: MCLT beyond every expiry and potential expiry sent, acked or received (safety.md 12)."""

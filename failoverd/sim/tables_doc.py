@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from failoverd.failover import balance, hashing, states
+from failoverd.failover import balance, epochs, hashing, states
 from failoverd.failover import balance_table as pools
 from failoverd.failover.message import ServerState
 from failoverd.failover.states import Action, Cell, Peer
@@ -77,6 +77,22 @@ def state_matrix() -> list[str]:
     differing: list[tuple[tuple[ServerState, Peer], Cell]] = list(states.FROM_STARTUP.items())
     started = [[SHORT[me], SHORT[peer] if peer is not None else "", ours(cell), cell.why] for (me, peer), cell in differing]
     return out + table(["saved", "partner", "what we do", "why"], started)
+
+
+def epoch_table() -> list[str]:
+    """safety.md 17."""
+    out = ["### Which of two failoverd recovers after a partner-down", ""]
+    out += [
+        "Each partner-down raises a server's epoch; when both are in normal they agree on the newest. Over TLS they tell each other",
+        "both, and where the partner is in PD, and our state is or was saved as N or CI, this table stands in the place of the cell",
+        "above. *Granted*: something here ends after the partner could first have used the address, had it gone to partner-down",
+        "right after the last contact.",
+        "",
+    ]
+    rows = []
+    for (whose, granted), cell in epochs.DECIDES.items():
+        rows.append([whose.value, "yes" if granted else "no", cell.then.value, cell.why])
+    return out + table(["raised since they agreed", "granted", "what we do", "why"], rows)
 
 
 def other_tables() -> list[str]:
@@ -321,7 +337,7 @@ def document() -> str:
         "Made by `make docs` from the code; do not edit. dhcpd is ISC dhcpd 4.4.3-P1, the draft is draft-ietf-dhc-failover-12.",
         "",
     ]
-    parts = [head, diagram(), state_matrix(), other_tables(), binding_tables(), allocation(), balances()]
+    parts = [head, diagram(), state_matrix(), epoch_table(), other_tables(), binding_tables(), allocation(), balances()]
     return "\n".join(line.rstrip() for part in parts for line in part).rstrip() + "\n"
 
 

@@ -164,6 +164,7 @@ def test_private_options_are_said_in_words(tmp_path: Path) -> None:
         (229, b"\x01" + b"\xab" * 32),
         (230, (2**40).to_bytes(8, "big")),
         (231, bytes((1, 2, 0, 0, 0, 3)) + b"items"),
+        (232, bytes((4, 0, 0, 0, 17))),
         (240, b"\x01\x02"),
     ]
     dialogue = Dialogue()
@@ -178,6 +179,7 @@ def test_private_options_are_said_in_words(tmp_path: Path) -> None:
     assert said["failoverd-digest"] == "form 1 " + "ab" * 32
     assert said["failoverd-generation"] == str(2**40)
     assert said["failoverd-frame"] == "version 1 kind 2 part 0 of 3, 5 octets"
+    assert said["failoverd-standing"] == "partner-down, agreed on epoch 17"
     assert said["option 240"] == "01:02"
 
 

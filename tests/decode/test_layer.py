@@ -133,6 +133,7 @@ def test_private_options_are_the_codecs() -> None:
         private.DIGEST,
         private.GENERATION,
         private.FRAME,
+        private.STANDING,
     )
     assert set(ours) == set(words.PRIVATE)
     contact = wire.contact(0x67000000, 6)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from failoverd.failover import private
 from failoverd.failover.databases import loss
-from failoverd.failover.dialect import FACTS, NEWEST, PLAIN, agree
+from failoverd.failover.dialect import EPOCHS, NEWEST, PLAIN, agree
 from failoverd.failover.message import VENDOR_OPTIONS_FROM, Framer, Message, MessageType, PartnerError, decode, encode
 from failoverd.failover.parity import MOST_SETTINGS, SHOWN, Parity
 from failoverd.failover.private import (
@@ -80,7 +80,7 @@ def test_cut_anywhere(at: int) -> None:
 
 def test_every_private_code_is_one_that_dhcpd_skips() -> None:
     codes = [private.NAMES, private.DIALECT, private.DATABASE, private.KNOWN, private.EPOCH, private.DIGEST, private.GENERATION]
-    assert [*codes, private.FRAME] == list(range(224, 232))
+    assert [*codes, private.FRAME, private.STANDING] == list(range(224, 233))
 
 
 U64 = st.integers(0, 2**64 - 1)
@@ -93,6 +93,9 @@ def test_options_both_ways(database: Database, known: Known, generation: int, ep
     assert private.decode_known(private.encode_known(known)) == known
     assert private.decode_generation(private.encode_generation(generation)) == generation
     assert private.decode_epoch(private.encode_epoch(epoch)) == epoch
+    for agreed in (epoch, None):
+        standing = private.Standing(4, agreed)
+        assert private.decode_standing(private.encode_standing(standing)) == standing
 
 
 @given(st.binary(max_size=80))
@@ -103,6 +106,7 @@ def test_any_bytes_are_a_value_or_nothing(data: bytes) -> None:
         private.decode_generation,
         private.decode_epoch,
         private.decode_dialect,
+        private.decode_standing,
     )
     for each in (*decoders, decode_frame, decode_names):
         each(data)
@@ -148,6 +152,7 @@ AGREE = [
     (2, (1, 1), 1),
     (1, (1, 2), 1),
     (2, (1, 9), 2),
+    (3, (1, 9), 3),
     (2, (3, 9), 0),
     (0, (1, 2), 0),
     (2, None, 0),
@@ -160,7 +165,7 @@ def test_the_newest_common_version_holds(ours: int, theirs: tuple[int, int] | No
     assert agree(ours, offered, authenticated=True) == dialect
     assert agree(ours, offered, authenticated=False) == PLAIN
     assert agree(ours, b"\x02", authenticated=True) == agree(ours, b"\x02\x01", authenticated=True) == PLAIN
-    assert NEWEST == FACTS
+    assert NEWEST == EPOCHS
 
 
 UUID, RUN, NEXT = b"u" * 16, b"r" * 16, b"n" * 16

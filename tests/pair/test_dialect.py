@@ -88,7 +88,7 @@ def test_safety_26_no_link_without_tls_where_the_configuration_wants_it() -> Non
     assert spoken(duo) == []
 
 
-VERSIONS = [(2, 2, 2), (2, 1, 1), (1, 2, 1), (1, 1, 1), (2, 0, 0), (0, 2, 0), (2, 77, 2)]
+VERSIONS = [(3, 3, 3), (3, 2, 2), (2, 3, 2), (2, 2, 2), (2, 1, 1), (1, 3, 1), (1, 1, 1), (3, 0, 0), (0, 3, 0), (3, 77, 3)]
 
 
 @pytest.mark.parametrize(("first", "second", "agreed"), VERSIONS)
@@ -105,7 +105,7 @@ def test_partners_of_different_versions_speak_the_newest_that_both_have(first: i
     assert not any(n.endpoints["fo"].updates.owed for n in duo.nodes.values())
     assert duo.lease("s", ack.yiaddr).fqdn == (HOST if agreed else "")
     after = {c for who, data in duo.wire for m in Framer().feed(data) if m.kind not in (5, 6) for c, _ in m.options if c > 29}
-    assert after == {0: set(), 1: {224}, 2: {224, 230, 231}}[agreed]
+    assert after == {0: set(), 1: {224}, 2: {224, 230, 231}, 3: {224, 228, 230, 231}}[agreed]
     assert not duo.noted("p", "partner-private-ignored") + duo.noted("s", "partner-private-ignored")
 
 
