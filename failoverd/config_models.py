@@ -167,7 +167,7 @@ class Relationship(Table):
         validate_default=True,
         le=3,
         description="zero-loss mode: in normal a DHCPACK waits until the partner has acknowledged the lease, for at most this time (1s to "
-        "3s; a dhcpd partner acknowledges after up to 2 s); 0s: never, as dhcpd",
+        "3s; a dhcpd partner is made to acknowledge each update at once); 0s: never, as dhcpd",
     )
     auto_partner_down: Duration = Field(
         default="0s",

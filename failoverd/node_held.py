@@ -6,6 +6,7 @@ lease along. What is held here is in memory only: a client that hears nothing as
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from failoverd.leases.lease import BindingState, Lease
@@ -19,7 +20,7 @@ LATE = declare(
     "ack-before-partner",
     "warning",
     "Zero-loss mode: the partner did not ack a binding update in time, so the DHCPACK left without it. If this repeats, look at the partner"
-    " and at the network between the two; a dhcpd partner acks after up to 2 s.",
+    " and at the network between the two.",
     limited=True,
 )
 VOID = declare(
@@ -42,44 +43,52 @@ class Held(NamedTuple):
 
 
 class HeldAcks:
-    """By address: a newer ACK takes the place of an older one."""
+    """By address: the oldest ACK that waits, and the newest. A client that repeats its REQUEST makes a new one each time; if that took the
+    place of the oldest, a client that repeats faster than the partner acks would never hear one."""
 
     def __init__(self) -> None:
         """Nothing waits."""
-        self._by_address: dict[int, Held] = {}
+        self._by_address: dict[int, list[Held]] = {}
 
     def hold(self, lease: Lease, relationship: str, send: ClientSend, due: float) -> bool:
         """Keep an ACK back; False when too many wait already."""
         if len(self._by_address) >= HELD and lease.address not in self._by_address:
             return False
-        self._by_address.pop(lease.address, None)
-        self._by_address[lease.address] = Held(send, relationship, lease.client, lease.ends, lease.generation, due)
+        waiting = [held for held in self._by_address.get(lease.address, []) if held.client == lease.client][:1]
+        new = Held(send, relationship, lease.client, lease.ends, lease.generation, due)
+        self._by_address[lease.address] = [*waiting, new]
         return True
 
-    def answered(self, address: int, generation: int) -> Held | None:
-        """The partner has answered an update: the ACK that waited for it, or for an earlier one."""
-        held = self._by_address.get(address)
-        if held is None or generation < held.generation:
-            return None
-        return self._by_address.pop(address)
+    def answered(self, address: int, generation: int) -> list[Held]:
+        """The partner has answered an update: the ACKs that waited for it, or for an earlier one, the oldest first."""
+        waiting = self._by_address.get(address, [])
+        found = [held for held in waiting if held.generation <= generation]
+        self._keep(address, [held for held in waiting if held.generation > generation])
+        return found
 
     def overdue(self, mono: float) -> list[tuple[int, Held]]:
         """Those whose time is up."""
-        found = [(address, held) for address, held in self._by_address.items() if held.due <= mono]
-        for address, _ in found:
-            del self._by_address[address]
-        return found
+        return self._take(lambda held: held.due <= mono)
 
     def of(self, relationship: str) -> list[tuple[int, Held]]:
         """All of a relationship: the partner answers no more."""
-        found = [(address, held) for address, held in self._by_address.items() if held.relationship == relationship]
-        for address, _ in found:
-            del self._by_address[address]
-        return found
+        return self._take(lambda held: held.relationship == relationship)
 
     def deadline(self) -> float:
         """When the next one's time is up (mono)."""
-        return min((held.due for held in self._by_address.values()), default=float("inf"))
+        return min((waiting[0].due for waiting in self._by_address.values()), default=float("inf"))
+
+    def _take(self, wanted: Callable[[Held], bool]) -> list[tuple[int, Held]]:
+        found = [(address, held) for address, waiting in self._by_address.items() for held in waiting if wanted(held)]
+        for address, held in found:
+            self._keep(address, [each for each in self._by_address[address] if each is not held])
+        return found
+
+    def _keep(self, address: int, waiting: list[Held]) -> None:
+        if waiting:
+            self._by_address[address] = waiting
+        else:
+            self._by_address.pop(address, None)
 
 
 def stands(held: Held, address: int, table: LeaseTable) -> bool:

@@ -211,8 +211,7 @@ class House(PairTalk):
 
     def update_answered(self, address: int, generation: int, now: Now) -> None:
         """The partner has answered the update that told this generation of a lease."""
-        held = self.held.answered(address, generation)
-        if held is not None:
+        for held in self.held.answered(address, generation):
             self._let_go(address, held, now)
 
     def let_overdue_go(self, now: Now) -> None:

@@ -9,6 +9,7 @@ from failoverd.failover.terms import Terms
 
 SKEW_LIMIT_S = 60  # strictly more is refused, as dhcpd does (4.3 check 3)
 SKEW_WARN_S = 5
+AT_ONCE = 3  # the largest window of which half is one
 MIN_RECEIVE_TIMER_S = 3  # below that a third of it rounds to a flood of CONTACTs (4.4)
 
 
@@ -82,7 +83,10 @@ def _judge_name(message: Message, terms: Terms) -> Refusal | None:
 
 
 def advertised_window(terms: Terms, partner_max_unacked: int) -> int:
-    """The max-unacked-bndupd that we offer: at most twice dhcpd's own, or it sits on its acks for 2 s (6.5)."""
+    """The max-unacked-bndupd that we offer: at most twice dhcpd's own, or it sits on its acks for 2 s (6.5). It acks at once when half of
+    ours are pending, rounded down: with zero-loss, where clients wait for it, that is one."""
+    if terms.partner_is_dhcpd and terms.zero_loss_s:
+        return min(terms.max_unacked, AT_ONCE)
     if terms.partner_is_dhcpd and partner_max_unacked:
         return min(terms.max_unacked, 2 * partner_max_unacked)
     return terms.max_unacked

@@ -65,13 +65,24 @@ class Updates(UpdateQueue):
         lease = self.house.table.get(binding.address)
         theirs = Lease(0, hw=binding.hw or b"", client_id=binding.client_id or b"").client
         until = both_claims(lease, binding)
-        if lease.state is not BindingState.ACTIVE or lease.client == theirs:
+        if lease.state is not BindingState.ACTIVE:
+            return
+        if lease.client == theirs:
+            self._keep_end(lease, binding, now)
             return
         tell = state in CONFLICTING and not lease.owed  # it hears whose stands, also when we owed it nothing (safety.md 19)
         if tell or until > lease.disputed:
             new = lease.evolve(disputed=until, owed=lease.owed or tell, rejected=0 if tell else lease.rejected)
             self.house.change(lease, new, Origin.PARTNER, "disputed", now)
         self._contested("ours", lease, binding, until, state, now)
+
+    def _keep_end(self, lease: Lease, binding: Binding, now: Now) -> None:
+        """The partner's grant to the very client that has ours, which we refused in a duel: both answered one broadcast, and the client
+        may have taken that ACK. The later end stands, and the partner, which may have taken ours, hears of it."""
+        ends, potential = max(lease.ends, binding.ends or 0), max(lease.potential, binding.potential or 0)
+        if ends > lease.ends:
+            new = lease.evolve(ends=ends, potential=potential, owed=True, rejected=0)
+            self.house.change(lease, new, Origin.PARTNER, "later end", now)
 
     def _contested(self, won: str, lease: Lease, binding: Binding, until: int, state: ServerState, now: Now) -> None:
         """Two clients were granted one address: told, and kept (safety.md 19)."""

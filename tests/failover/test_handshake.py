@@ -79,3 +79,10 @@ def test_towards_dhcpd_the_window_is_at_most_twice_its_own() -> None:
     dhcpd = replace(TERMS, partner_is_dhcpd=True)
     assert advertised_window(dhcpd, 10) == 20
     assert advertised_window(TERMS, 10) == 100
+
+
+def test_with_zero_loss_dhcpd_acks_each_update_at_once() -> None:
+    """It acks when half of our window is pending, rounded down: one. Otherwise after 2 s, and the client repeats its REQUEST meanwhile."""
+    dhcpd = replace(TERMS, partner_is_dhcpd=True, zero_loss_s=3)
+    assert advertised_window(dhcpd, 10) == advertised_window(dhcpd, 0) == 3
+    assert advertised_window(replace(TERMS, zero_loss_s=3), 10) == 100

@@ -8,8 +8,9 @@ from failoverd.dhcp import unheard
 from failoverd.dhcp.message import Packet, decode, encode
 from failoverd.failover.hashing import bucket
 from failoverd.failover.message import Framer, MessageType, OptionCode
-from failoverd.leases.lease import BindingState
-from failoverd.ports import Origin, Stopping
+from failoverd.leases.lease import BindingState, Lease
+from failoverd.node_held import HeldAcks
+from failoverd.ports import ClientSend, Origin, Stopping
 from tests.pair.duo import ADDRESS, Duo, kind, normal
 
 
@@ -289,6 +290,43 @@ def test_zero_loss_a_partner_that_does_not_answer_delays_an_ack_by_the_limit() -
     duo.run(0.3, 0.1)
     assert acks(duo) == 1
     assert duo.noted("p", "ack-before-partner") == 1
+
+
+def test_zero_loss_a_client_that_repeats_its_request_hears_the_first_ack_in_time() -> None:
+    """A dhcpd partner sat on its acks for 2 s, and each repeat put the ACK off for another 3 s: the lease ended meanwhile."""
+    duo = zero_loss()
+    late: list[bytes] = []
+
+    def sits_on_acks(who: str, data: bytes) -> bool:
+        held = who == "s" and MessageType.BNDACK in kinds(data)
+        late.extend([data] if held else [])
+        return held
+
+    duo.hold_bytes = sits_on_acks
+    assert kind(ask(duo, 1)) == "silence"
+    (lease,) = [lease for lease in duo.nodes["p"].table.rows() if lease.state is BindingState.ACTIVE]
+    for _ in range(4):
+        duo.run(0.9, 0.1)
+        repeated = duo.packet(3, 1, secs=9, o50=lease.address.to_bytes(4, "big"), o54=ADDRESS["p"].to_bytes(4, "big"))
+        duo.say("p", repeated)
+    assert acks(duo) >= 1
+    assert 1 <= duo.noted("p", "ack-before-partner") <= 2
+    assert late
+
+
+def test_zero_loss_the_ack_of_the_first_update_is_enough() -> None:
+    held = HeldAcks()
+    first, again = Lease(9, hw=b"\x01a", generation=3), Lease(9, hw=b"\x01a", generation=4)
+    send = ClientSend("eth0", b"", 0, 0, b"")
+    assert held.hold(first, "fo", send, 10.0)
+    assert held.hold(again, "fo", send, 11.0)
+    assert held.hold(Lease(9, hw=b"\x01a", generation=5), "fo", send, 12.0)
+    assert held.deadline() == 10.0
+    assert [one.generation for one in held.answered(9, 3)] == [3]
+    assert held.deadline() == 12.0
+    assert held.hold(Lease(9, hw=b"\x01b", generation=6), "fo", send, 13.0)
+    assert [one.generation for _, one in held.of("fo")] == [6], "what another client waited for is gone"
+    assert held.deadline() == float("inf")
 
 
 def test_zero_loss_a_lost_link_lets_all_acks_go() -> None:

@@ -12,6 +12,7 @@ import pytest
 from failoverd import status
 from failoverd.dhcp.message import Packet, encode
 from failoverd.failover import message as wire
+from failoverd.failover.bindings import binding_of
 from failoverd.failover.message import Framer, MessageType, ServerState
 from failoverd.leases import reclaim
 from failoverd.leases.binding import judge
@@ -75,6 +76,27 @@ def test_a_rebinding_that_both_answered_keeps_the_longer_promise() -> None:
     for name in ("p", "s"):
         lease = duo.lease(name, x)
         assert (lease.state, lease.ends, lease.owed) == (BindingState.ACTIVE, held_until, False)
+
+
+def test_a_request_that_a_dhcpd_answered_too_keeps_the_longer_promise() -> None:
+    """0 s: p leases x for 15 s, a dhcpd takes it; p's DHCPACK is late (zero-loss, or lost), and 1 s later the client repeats its REQUEST by
+    broadcast. dhcpd knows x by now, answers it as well, with 150 s, and the client takes that. Both updates cross and tie: p refuses
+    dhcpd's (16), dhcpd takes p's. 15 s: p expired x, dhcpd agreed, and x was free for others while the client held it until 151 s."""
+    duo = normal()
+    duo.hold_bytes = lambda sender, data: sender == "p" and MessageType.BNDUPD in kinds(data)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    lease = duo.lease("p", ack.yiaddr)
+    duo.tick()
+    link = duo.nodes["p"].endpoints["fo"].link
+    assert link is not None
+    theirs = binding_of(lease)
+    theirs.ends, theirs.potential = lease.ends + 3000, lease.ends + 3600
+    duo.inbox["p"].append(LinkBytes("fo", link.number, wire.encode(wire.bndupd(int(duo.now.wall), 999, theirs))))
+    duo.tick()
+    assert duo.noted("p", "binding-update-less-critical") == 1
+    kept = duo.lease("p", ack.yiaddr)
+    assert (kept.state, kept.client, kept.ends, kept.owed) == (BindingState.ACTIVE, lease.client, lease.ends + 3000, True)
 
 
 def renewed_at_the_partner_only(duo: Duo) -> tuple[int, float]:
