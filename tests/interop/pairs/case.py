@@ -45,7 +45,8 @@ class Hole(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class Settings:
-    """The pair of a case. Seconds, but for `pool` and `split`. A dhcpd takes EXPIRED up to 65 s early, so leases are 130 s and more."""
+    """The pair of a case. Seconds, but for `pool`. A dhcpd takes EXPIRED up to 65 s early, so leases are 130 s and more. `ours_extra`:
+    more keys of failoverd's subnet, `relationship_extra` of its relationship; `tls`: two failoverd on an authenticated link."""
 
     mclt_s: int = 15
     lease_s: int = 150
@@ -55,6 +56,8 @@ class Settings:
     dhcpd_delay_s: int = 10
     dhcpd_extra: str = ""
     ours_extra: str = ""
+    relationship_extra: str = ""
+    tls: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,6 +94,11 @@ def nobody(_cast: Cast, _side: Role | None) -> bool:
 def anybody(_cast: Cast, _side: Role | None) -> bool:
     """Clients may be refused."""
     return True
+
+
+def dhcpd_alone(cast: Cast, _side: Role | None) -> bool:
+    """Only a pair of dhcpd may refuse clients: that is what the case measures."""
+    return cast is Cast.DHCPD_ALONE
 
 
 def case(

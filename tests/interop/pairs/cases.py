@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from tests.interop.pairs import cases_contact, cases_link, cases_outage, cases_restart
+from tests.interop.pairs import (
+    cases_better,
+    cases_contact,
+    cases_link,
+    cases_outage,
+    cases_restart,
+    cases_stalled,
+    cases_tls,
+    cases_zero_loss,
+)
 
-LOADED = (cases_contact, cases_link, cases_outage, cases_restart)
+LOADED = (cases_better, cases_contact, cases_link, cases_outage, cases_restart, cases_stalled, cases_tls, cases_zero_loss)

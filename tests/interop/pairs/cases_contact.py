@@ -165,7 +165,7 @@ def updates(bench: Bench) -> None:
         bench.expect(not bench.people.renewed([client]), "renewed")
         time.sleep(1.2)
     time.sleep(2.5)
-    delays = bench.capture.delays()
+    delays = bench.capture.now().acks_s
     for server in bench.servers:
         mine = sorted(delays.get(server.link, []))
         if mine:

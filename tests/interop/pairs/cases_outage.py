@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Sequence
 
 from tests.interop.pairs.bench import Bench
 from tests.interop.pairs.case import ALL, SIDES, Cast, Hole, Settings, anybody, case
 from tests.interop.pairs.cases_contact import FULL_S
 from tests.interop.pairs.people import Client
-from tests.interop.pairs.record import twice
+from tests.interop.pairs.record import given_early, twice
 from tests.interop.pairs.server import Product, Server
 from tests.lab.terms import Role
+from tests.lab.wait import LabError, until
 
 SMALL = Settings(pool=40)
 
@@ -44,17 +47,39 @@ def kill(bench: Bench, side: Role) -> None:
     bench.normal(30)
 
 
-@case("the {side} is stopped and started under load", sides=SIDES, weight=35)
+@case("the {side} is stopped and started under load", casts=ALL, sides=SIDES, weight=40)
 def stop(bench: Bench, side: Role) -> None:
     victim = bench.side(side)
     settled(bench)
     clients = bench.people.arrive(24, 4)
     bench.people.served(clients[:4])
+    bench.capture.begin_anew()
+    victim.running().signal(signal.SIGTERM)
+    heard_of_a_stop(bench, victim)
     victim.stop()
-    bench.becomes(bench.other(victim), "communications-interrupted")
     bench.people.served(clients, 40)
     victim.start()
     bench.normal(30)
+
+
+def heard_of_a_stop(bench: Bench, victim: Server) -> None:
+    """What the partner is told of a planned stop, and how soon it is alone. The victim has been sent SIGTERM since `begin_anew`."""
+    began = time.monotonic()
+    partner = bench.other(victim)
+
+    def alone() -> bool:
+        found = partner.state()
+        if found != "communications-interrupted":
+            raise LabError(f"{partner.name} is {found}")
+        return True
+
+    until(f"{partner.name} knows", alone, 30, 0.02)
+    bench.result.measured[f"alone after a planned stop of {victim.product}"] = time.monotonic() - began
+    time.sleep(0.5)
+    reasons = bench.capture.now().farewells.get(victim.link, [])
+    bench.result.measured[f"told of a planned stop by {victim.product}"] = len(reasons)
+    if victim.product is Product.OURS:
+        bench.expect(bool(reasons), "no DISCONNECT was sent")
 
 
 def cut_for(bench: Bench, length_s: float, newcomers: int, *, router: bool = False) -> float:
@@ -100,11 +125,7 @@ def take_over(bench: Bench, victim: Server, since: float, halves: dict[Role, set
     clients = bench.people.arrive(count, 20, reach=(survivor.address,))
     bench.people.served(clients, 3 * bench.settings.mclt_s + 20)
     theirs = halves[victim.role]
-    early = [
-        told
-        for told in bench.people.record
-        if told.what == "ACK" and told.address in theirs and since <= told.at < since + bench.settings.mclt_s - 1
-    ]
+    early = given_early(bench.people.told(), theirs, since, since + bench.settings.mclt_s - 1)
     bench.expect(not early, f"{len(early)} of the victim's addresses were given before the wait was over, the first {early[:1]}")
     bench.expect(any(client.address in theirs for client in clients), "the victim's half was used")
     return clients
@@ -158,8 +179,20 @@ def by_product(cast: Cast, side: Role | None) -> Hole | None:
     return Hole.EARLY_REUSE if side and cast.product(side) is Product.DHCPD else None
 
 
+def listed(bench: Bench, addresses: Sequence[str]) -> None:
+    """Which of the addresses that were given twice an operator can ask a failoverd for, or finds in the log of a dhcpd."""
+    bench.result.measured["given twice behind the cut"] = len(addresses)
+    for product in {server.product for server in bench.servers}:
+        knows = [server for server in bench.servers if server.product is product]
+        found = [address for address in addresses if any(server.reported(address) for server in knows)]
+        bench.result.measured[f"told of by {product}"] = len(found)
+        if product is Product.OURS:
+            bench.expect(len(found) == len(addresses), f"failoverctl conflicts names {len(found)} of {len(addresses)} losers")
+
+
 @case(
     "both are declared down behind a cut, use both halves, and meet again",
+    casts=ALL,
     settings=Settings(pool=24),
     hole=lambda cast, side: Hole.WRONGLY_DECLARED,
     refusals=anybody,
@@ -175,8 +208,10 @@ def both_declared(bench: Bench) -> None:
     groups = [bench.people.arrive(14, 20, reach=(server.address,)) for server in bench.servers]
     for clients in groups:
         bench.people.served(clients, 3 * bench.settings.mclt_s + 20)
-    bench.expect(bool(twice(bench.people.told())), "addresses were given twice: without them there is nothing to settle")
+    losers = twice(bench.people.told())
+    bench.expect(bool(losers), "addresses were given twice: without them there is nothing to settle")
     bench.normal(90, since=bench.heal())
+    listed(bench, list(losers))
     everybody = [*old, *groups[0], *groups[1]]
     bench.people.only(everybody, [server.address for server in bench.servers])
     bench.people.renewed(everybody, rebind=True)

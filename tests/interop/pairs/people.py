@@ -86,6 +86,7 @@ class Client:
     mac: bytes
     reach: tuple[str, ...]
     lasting_s: int = 0  # asks for this lease time when not 0
+    counts: bool = True  # raises `secs` as it waits; many clients leave it at 0
     phase: Phase = Phase.AWAY
     renews: bool = True
     address: str = ""
@@ -141,14 +142,21 @@ class People:
     # --- what a case asks of the clients ---
 
     def arrive(
-        self, count: int, rate: float = 50.0, reach: Sequence[str] = (), lasting_s: int = 0, macs: Sequence[bytes] = ()
+        self,
+        count: int,
+        rate: float = 50.0,
+        reach: Sequence[str] = (),
+        lasting_s: int = 0,
+        macs: Sequence[bytes] = (),
+        counts: bool = True,
     ) -> list[Client]:
-        """New clients, `rate` a second, that want a lease from then on and keep it. `macs`: their hardware addresses."""
+        """New clients, `rate` a second, that want a lease from then on and keep it. `macs`: their hardware addresses; `counts`: they
+        raise `secs` as they wait."""
         with self._lock:
             now, made = time.time(), []
             for number in range(count):
                 mac = macs[number] if macs else (FIRST_MAC + len(self.clients) + 1).to_bytes(6, "big")
-                client = Client(mac, tuple(reach) or self.servers, lasting_s)
+                client = Client(mac, tuple(reach) or self.servers, lasting_s, counts)
                 self.clients.append(client)
                 self.planned.append((now + number / rate, client))
                 made.append(client)
@@ -341,7 +349,8 @@ class People:
     ) -> None:
         now = time.time()
         self.sent.append((client, client.phase, now))
-        secs = 0 if kind in (RELEASE, DECLINE) else min(int((now - client.began) * self.habits.haste), 0xFFFF)
+        waited = int((now - client.began) * self.habits.haste) if client.counts and kind not in (RELEASE, DECLINE) else 0
+        secs = min(waited, 0xFFFF)
         ours = socket.inet_aton(ciaddr) if ciaddr else ZERO
         relay = socket.inet_aton(self.relay)
         head = HEADER.pack(1, 1, 6, 1, len(self.sent), secs, 0, ours, ZERO, ZERO, relay, client.mac, b"", b"", MAGIC)

@@ -58,6 +58,11 @@ def twice(record: Sequence[Told], slack_s: float = 1.0) -> dict[str, tuple[Hold,
     return found
 
 
+def given_early(record: Sequence[Told], addresses: set[str], since: float, until: float) -> list[Told]:
+    """ACKs for these addresses in since..until: the other server's half, used before the wait was over."""
+    return [told for told in record if told.what == "ACK" and told.address in addresses and since <= told.at < until]
+
+
 def denied(record: Sequence[Told]) -> list[Told]:
     """NAKs to clients whose lease had not ended: leases lost."""
     return [told for told in record if told.what == "NAK" and told.asked + told.lease_s > told.at]

@@ -1,13 +1,12 @@
-"""The table of the suite, as text and as Markdown, and what is measured side by side with a pair of dhcpd."""
+"""The table of the suite, as text and as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from tests.interop.pairs.case import Cast, Hole, Result, job
+from tests.interop.pairs.beside import seconds, side_by_side
+from tests.interop.pairs.case import Hole, Result, job
 from tests.interop.pairs.run import Played
-from tests.interop.pairs.server import Product
 
 HEAD = ("case", "primary", "secondary", "result", "to normal", "without service", "refused", "lost", "twice", "may lose")
 LETTERS = {Hole.LAST_RENEWAL: "A", Hole.EARLY_REUSE: "B", Hole.WRONGLY_DECLARED: "W"}
@@ -17,28 +16,12 @@ LEGEND = (
     " after partner-down. Lost: leases that a client was told and that did not last. Twice: addresses that two clients held at once. All"
     " of it from what the clients were told, by a record that knows no server.",
     "May lose: what the case can lose for a reason that no partner of dhcpd can remove. Each loser must be reported by a server.",
-    f"A: {Hole.LAST_RENEWAL} (the first of the two holes beside a dhcpd). A kill -9 does not open it: the kernel sends what was written. No"
-    " case may lose by it.",
+    f"A: {Hole.LAST_RENEWAL} (the first of the two holes beside a dhcpd). A kill -9 does not open it: the kernel sends what was written."
+    " Only the cases of zero-loss open it, to measure it; with zero-loss nothing may be lost.",
     f"B: {Hole.EARLY_REUSE} (the second): a dhcpd that comes back from a pause, a lone boot or an old database does not know what it"
     " must not give.",
     "W: both servers were told that the other was down, and neither was.",
 )
-
-
-@dataclass(slots=True, frozen=True)
-class Beside:
-    """One figure of failoverd beside dhcpd's."""
-
-    what: str
-    ours: str
-    theirs: str
-
-
-def seconds(value: float | None) -> str:
-    """A time of the table."""
-    if value is None:
-        return "-"
-    return f"{value * 1000:.0f} ms" if value < 0.095 else f"{value:.1f} s"
 
 
 def row(result: Result) -> tuple[str, ...]:
@@ -82,48 +65,6 @@ def summary(played: Played) -> str:
     """The last line."""
     passed = sum(result.ok for result in played.results)
     return f"{passed} of {len(played.results)} cases passed in {played.seconds / 60:.1f} minutes, {played.at_once} at once"
-
-
-def measured(played: Played, name: str, alone: bool | None = None) -> list[float]:
-    """Every value of a measurement; `alone`: of a pair of dhcpd only, or of all others only."""
-    return [
-        result.measured[name]
-        for result in played.results
-        if name in result.measured and (alone is None or (job(result.key).cast is Cast.DHCPD_ALONE) is alone)
-    ]
-
-
-def side_by_side(played: Played) -> Iterator[Beside]:
-    """The figures in which failoverd means to be better than dhcpd; those of which both sides were played."""
-
-    def worst(values: list[float]) -> str:
-        return seconds(max(values)) if values else "-"
-
-    cut = "normal after a cut of 80 s"
-    yield Beside(
-        "a pair is normal after a cut of 80 s is mended", worst(measured(played, cut, False)), worst(measured(played, cut, True))
-    )
-    for what, name in (
-        ("a single BNDUPD waits for its BNDACK (median)", "BNDACK of {}"),
-        ("silent after a restart in partner-down", "mute after a restart of {} in partner-down"),
-    ):
-        yield Beside(what, *(worst(measured(played, name.format(product))) for product in (Product.OURS, Product.DHCPD)))
-    for name, what in (
-        ("lone-boot", "given twice when it boots alone after it was declared down"),
-        ("hang", "given twice when it wakes after it was declared down"),
-        ("rollback", "given twice or lost after its database was rolled back"),
-    ):
-        found = [
-            [len({*r.twice, *r.lost}) for r in played.results if r.key.startswith(f"{name}/") and same(r, product)]
-            for product in (Product.OURS, Product.DHCPD)
-        ]
-        yield Beside(what, *(f"{max(each)}" if each else "-" for each in found))
-
-
-def same(result: Result, product: Product) -> bool:
-    """Whether the mishap of a case met a server of this kind and the case ended; a case that did not end counts nothing."""
-    found = job(result.key)
-    return found.side is not None and found.cast.product(found.side) is product and result.normal_s is not None
 
 
 def markdown(played: Played) -> str:

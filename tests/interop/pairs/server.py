@@ -34,6 +34,18 @@ class Product(StrEnum):
     DHCPD = "dhcpd"
 
 
+def complaints_of_dhcpd(log: str) -> list[str]:
+    """Lines that say that it ended or went to shutdown, or could not follow its partner."""
+    words = ("to shutdown", "exiting.", "Invalid state")
+    return [line for line in log.splitlines() if any(word in line for word in words)]
+
+
+def complaints_of_failoverd(log: str) -> list[str]:
+    """Lines that tell of a mistake of its own."""
+    words = ("Traceback", "AssertionError", "internal-error")
+    return [line for line in log.splitlines() if any(word in line for word in words)]
+
+
 class Server(ABC):
     """One server. `address`: where clients reach it, `link`: its end of the failover connection."""
 
@@ -193,6 +205,10 @@ class Ours(Server):
                 return row
         raise LabError(f"{self.name} knows no relationship {self.relationship}")
 
+    def link_of(self, key: str) -> object:
+        """A fact of its status about the relationship: "dialect"."""
+        return self._link()[key]
+
     def state(self) -> str:
         return str(self._link()["state"])
 
@@ -236,8 +252,7 @@ class Ours(Server):
         self.daemon = Failoverd.make(self.host, text, self.relationship)
 
     def complaints(self) -> list[str]:
-        words = ("Traceback", "AssertionError", "internal-error")
-        return [line for line in self.text().splitlines() if any(word in line for word in words)]
+        return complaints_of_failoverd(self.text())
 
     def reported(self, address: str) -> bool:
         """By `failoverctl conflicts`."""
@@ -299,8 +314,7 @@ class Theirs(Server):
         self.daemon.conf.write_text(text)
 
     def complaints(self) -> list[str]:
-        words = ("to shutdown", "exiting.", "Invalid state")
-        return [line for line in self.text().splitlines() if any(word in line for word in words)]
+        return complaints_of_dhcpd(self.text())
 
     def reported(self, address: str) -> bool:
         return f"Lease conflict at {address}" in self.text()

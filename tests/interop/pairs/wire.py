@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from failoverd.failover.message import RejectReason
 from tests.lab.lab import Host, Lab, Process, command
 from tests.lab.wait import until
 
-FIELDS = ("frame.time_epoch", "ip.src", "tcp.stream", "dhcpfo.type", "dhcpfo.xid", "dhcpfo.rejectreason")
-BNDUPD, BNDACK = 3, 4
+FIELDS = (
+    "frame.time_epoch",
+    "ip.src",
+    "tcp.stream",
+    "dhcpfo.type",
+    "dhcpfo.xid",
+    "dhcpfo.rejectreason",
+    "dhcpfo.assignedipaddress",
+)
+BNDUPD, BNDACK, DISCONNECT = 3, 4, 12
+BINDINGS = ("3", "4")
+DUEL_S = 5.0  # between two updates of one address that count as a duel: dhcpd keeps its answers for 2 s, and its queue for longer
 
 
 @dataclass(slots=True, frozen=True)
 class Reading:
-    """What was on the wire. `malformed`: tshark's complaints. `rejects`: reason -> how many. `acks_s`: from each BNDUPD to its BNDACK,
-    by the address that acknowledged."""
+    """What was on the wire. `malformed`: tshark's complaints. `rejects`: reason -> how many of the updates. `acks_s`: from each BNDUPD to
+    its BNDACK, by the address that acknowledged. `said`: how many messages of each kind, by sender. `farewells`: reject reasons of the
+    DISCONNECTs, by sender. `unprovoked`: updates rejected as less critical by a server that had told nothing of that address."""
 
     messages: int
     malformed: list[str]
     rejects: Counter[int]
     acks_s: dict[str, list[float]]
-    kinds: Counter[int]
+    said: dict[str, Counter[int]]
+    farewells: dict[str, list[int]]
+    unprovoked: list[str]
 
 
 class Capture:
@@ -38,12 +53,12 @@ class Capture:
         until("tcpdump listens", lambda: "listening on" in self.process.text(), 10, 0.05)
 
     def begin_anew(self) -> None:
-        """The next `delays` counts from here."""
+        """The next `now` counts from here."""
         self.since = time.time()
 
-    def delays(self) -> dict[str, list[float]]:
-        """From each BNDUPD since `begin_anew` to its BNDACK, by the address that acknowledged."""
-        return read(self.file, self.tcp_port, self.since).acks_s
+    def now(self) -> Reading:
+        """What was said since `begin_anew`."""
+        return read(self.file, self.tcp_port, self.since)
 
     def stop(self) -> None:
         """Everything that was seen is in the file."""
@@ -54,6 +69,38 @@ class Capture:
         """Dissect."""
         return read(self.file, self.tcp_port)
 
+    def sealed(self, secrets: Sequence[bytes]) -> Reading:
+        """An authenticated link: its segments are counted, and none of the secrets may be read in them."""
+        segments = command("tshark", "-r", str(self.file), "-Y", "tcp.len > 0", timeout_s=60).splitlines()
+        data = self.file.read_bytes()
+        clear = [f"{secret.hex(':')} in the clear" for secret in secrets if secret in data]
+        return Reading(len(segments), clear, Counter(), {}, {}, {}, [])
+
+
+@dataclass(slots=True, frozen=True)
+class Frame:
+    """One segment, or the end of a message of several. `reasons`: as many as it has rejects; `addresses`: one for each binding."""
+
+    at: float
+    source: str
+    stream: str
+    kinds: tuple[str, ...]
+    xids: tuple[int, ...]
+    reasons: tuple[int, ...]
+    addresses: tuple[str, ...]
+
+    @classmethod
+    def of(cls, line: str) -> Frame:
+        """A line of tshark's fields."""
+        at, source, stream, kinds, xids, reasons, addresses = ([*filter(None, cell.split(","))] for cell in line.split("|"))
+        numbers = [tuple(int(word, 0) for word in words) for words in (xids, reasons)]
+        return cls(float(at[0]), source[0], stream[0], tuple(kinds), numbers[0], numbers[1], tuple(addresses))
+
+    def of_kind(self, kind: int) -> list[str]:
+        """The addresses of its BNDUPDs, or of its BNDACKs."""
+        bindings = [each for each in self.kinds if each in BINDINGS]
+        return [address for each, address in zip(bindings, self.addresses, strict=False) if each == str(kind)]
+
 
 def read(file: Path, tcp_port: int, since: float = 0.0) -> Reading:
     """A capture file through tshark, from a time on (UTC seconds)."""
@@ -61,23 +108,46 @@ def read(file: Path, tcp_port: int, since: float = 0.0) -> Reading:
     bad = command(*base, "-Y", "_ws.malformed or dhcpfo and _ws.expert.severity >= 0x00600000", timeout_s=60)
     wanted = [word for field in FIELDS for word in ("-e", field)]
     text = command(*base, "-Y", "dhcpfo", "-T", "fields", "-E", "separator=|", "-E", "occurrence=a", *wanted, timeout_s=60)
-    kinds: Counter[int] = Counter()
+    frames = [frame for frame in map(Frame.of, text.splitlines()) if frame.at >= since]
+    said: dict[str, Counter[int]] = {}
     rejects: Counter[int] = Counter()
+    farewells: dict[str, list[int]] = {}
+    for frame in frames:
+        said.setdefault(frame.source, Counter()).update(map(int, frame.kinds))
+        if str(BNDACK) in frame.kinds:  # a refused handshake has a reason as well
+            rejects.update(frame.reasons)
+        elif str(DISCONNECT) in frame.kinds:
+            farewells.setdefault(frame.source, []).extend(frame.reasons)
+    messages = sum(count.total() for count in said.values())
+    return Reading(messages, bad.splitlines(), rejects, answered(frames), said, farewells, unprovoked(frames))
+
+
+def answered(frames: Sequence[Frame]) -> dict[str, list[float]]:
+    """From each BNDUPD to its BNDACK, by the address that acknowledged."""
     acks: dict[str, list[float]] = {}
     flying: dict[tuple[str, int, str], float] = {}
-    for line in text.splitlines():
-        at, source, stream, types, xids, reasons = line.split("|")
-        source = source.split(",")[0]
-        if float(at) < since:
-            continue
-        if str(BNDACK) in types.split(","):  # a refused handshake has a reason as well
-            rejects.update(int(word, 0) for word in reasons.split(",") if word)
-        for kind, xid in zip(types.split(","), xids.split(","), strict=True):
-            kinds[int(kind)] += 1
+    for frame in frames:
+        for kind, xid in zip(frame.kinds, frame.xids, strict=True):
             if int(kind) == BNDUPD:
-                flying.setdefault((stream, int(xid, 0), source), float(at))
+                flying.setdefault((frame.stream, xid, frame.source), frame.at)
             elif int(kind) == BNDACK:
-                asked = [key for key in flying if key[:2] == (stream, int(xid, 0)) and key[2] != source]
+                asked = [key for key in flying if key[:2] == (frame.stream, xid) and key[2] != frame.source]
                 for key in asked:
-                    acks.setdefault(source, []).append(float(at) - flying.pop(key))
-    return Reading(kinds.total(), bad.splitlines(), rejects, acks, kinds)
+                    acks.setdefault(frame.source, []).append(frame.at - flying.pop(key))
+    return acks
+
+
+def unprovoked(frames: Sequence[Frame]) -> list[str]:
+    """Rejects as "less critical" that no duel explains: the server that rejects has not told an update of its own for that address at
+    about the same time."""
+    told: dict[tuple[str, str], list[float]] = {}
+    for frame in frames:
+        for address in frame.of_kind(BNDUPD):
+            told.setdefault((frame.source, address), []).append(frame.at)
+    found = []
+    for frame in frames:
+        rejected = frame.of_kind(BNDACK)
+        duels = [a for a in rejected if any(abs(at - frame.at) < DUEL_S for at in told.get((frame.source, a), []))]
+        if frame.reasons.count(RejectReason.LESS_CRITICAL_BINDING) > len(duels):
+            found.append(f"{frame.source} rejects one of {', '.join(rejected)} as less critical, and has no update of its own")
+    return found
