@@ -134,6 +134,8 @@ class LeaseTable:
         client = lease.client
         if lease.state is not BindingState.ACTIVE or (old is not None and old.client != client):
             self._confirmed.pop(address, None)
+        if lease.state is BindingState.ACTIVE:
+            self.take_offer(address)  # also when the partner leased it: an OFFER that nobody took up must not deny it to its client
         if client:
             self._clients.setdefault(client, []).append(address)
         if state is not None:

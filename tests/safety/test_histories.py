@@ -575,6 +575,32 @@ def test_a_renewal_that_comes_late_does_not_make_the_release_after_it_good() -> 
         duo.run(50, 1)
 
 
+def test_a_stale_offer_does_not_deny_a_lease_of_the_partners_to_its_client() -> None:
+    """s offers x, its own, to a client that does not take it up, and is stopped; p, told partner-down, leases x to another client. s wakes
+    and learns of the lease; p dies; the client comes to s: it was NAKed for 120 s, because s had x on offer still (torture, seed 77)."""
+    duo = normal(mclt="30s", last=103)
+    offer = duo.discover("s", 9, secs=10)
+    assert offer is not None
+    x = offer.yiaddr
+    asleep = duo.nodes.pop("s")
+    duo._break_links()
+    duo.settle()
+    duo.command("p", "partner-down")
+    duo.run(90, 1)
+    macs = iter(range(1, 9))
+    while (ack := duo.dora("p", mac := next(macs))) is None or ack.yiaddr != x:
+        pass
+    duo.nodes["s"] = asleep
+    duo.inbox["s"] = []
+    duo.until(lambda: duo.states() == ("normal", "normal"), 20)
+    duo.settle()
+    assert duo.lease("s", x).state is BindingState.ACTIVE
+    assert asleep.table.offered_to(x, duo.now.mono) == b""
+    duo.crash("p")
+    duo.run(1)
+    assert kind(duo.renew("s", mac, x)) == "ack"
+
+
 def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> None:
     """Simulator, seed 1246. Cut: p renews client 6 on x, which declines it: ABANDONED, untold. 180 s: the quarantine ends, x is FREE and
     p's own; s, which still knows x as client 6's, renews it; p gives x to client 10."""
