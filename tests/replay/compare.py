@@ -64,8 +64,8 @@ def compare(
     logged = [each for each in recording.of("log", role) if ": I move from " in each.text and (until is None or each.at <= until)]
     states = [(each.text.rsplit(" to ", 1)[1], each.at) for each in logged]
     result = Compared(recording, role, [state for state, _ in states], played)
-    recorded = _items(_recorded(recording, role, until), recording, role)
-    ours = _items(played.said, recording, role)
+    recorded = items(_recorded(recording, role, until), recording, role)
+    ours = items(played.said, recording, role)
     recorded["states"], ours["states"] = states, [(state, 0.0) for state in played.states]
     tried = {each.stream for each in recording.of("syn", role) if until is None or each.at <= until}
     if len(tried) != len(played.dials):
@@ -93,14 +93,15 @@ def _recorded(recording: Recording, role: str, until: float | None) -> list[Said
     return said
 
 
-def _items(said: list[Said], recording: Recording, role: str) -> Items:
+def items(said: list[Said], recording: Recording, role: str) -> Items:
+    """What was said, by subject, in words that can be compared."""
     partner = "s" if role == "p" else "p"
     told = {
         (each.stream, each.message.xid): binding(each.message)
         for each in recording.of("message", partner)
         if each.message is not None and each.message.kind == T.BNDUPD
     }
-    items: Items = {}
+    found: Items = {}
     for each in said:
         message = each.message
         subject, what = f"handshake {each.stream}", MessageType(message.kind).name
@@ -116,8 +117,8 @@ def _items(said: list[Said], recording: Recording, role: str) -> Items:
             subject = f"CONTACT {each.stream}"
         else:
             what += "" if message.u8(OptionCode.REJECT_REASON) is None else f" {_verdict(message)}"
-        items.setdefault(subject, []).append((what, each.at))
-    return items
+        found.setdefault(subject, []).append((what, each.at))
+    return found
 
 
 def _address(message: Message) -> str:

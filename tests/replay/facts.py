@@ -13,19 +13,26 @@ from failoverd.leases.lease import BindingState
 from tests.replay.compare import Compared, Difference
 from tests.replay.place import WORDS
 
+HANDED_S = 3.0
 FREED = frozenset({BindingState.FREE, BindingState.EXPIRED, BindingState.RELEASED, BindingState.RESET})
 
 
 @dataclass(slots=True, frozen=True)
 class Told:
-    """One BNDUPD. `end`: the lease end it tells, in seconds of the recording."""
+    """One BNDUPD. `starts`, `end`: of the binding, in seconds of the recording."""
 
     at: float
     status: BindingState
     client: bytes
+    starts: float
     end: float
     xid: int
     stream: int
+
+    @property
+    def handed(self) -> bool:
+        """A free address that changes hands starts now (6.8)."""
+        return self.status in (BindingState.FREE, BindingState.BACKUP) and abs(self.at - self.starts) < HANDED_S
 
     def like(self, other: Told) -> bool:
         """The same binding, as far as the other server can tell: EXPIRED, RELEASED and RESET are FREE there (6.3 step 11)."""
@@ -43,8 +50,8 @@ class Facts:
     def _told(self, at: float, stream: int, message: Message) -> tuple[str, Told]:
         each: Binding = binding(message)
         address = str(IPv4Address(each.address or 0))
-        end = (each.ends or 0) - self.recording.start
-        return address, Told(at, BindingState(each.state or 1), each.hw or b"", end, message.xid, stream)
+        starts, end = ((value or 0) - self.recording.start for value in (each.starts, each.ends))
+        return address, Told(at, BindingState(each.state or 1), each.hw or b"", starts, end, message.xid, stream)
 
     def told_by(self, side: str, address: str) -> list[Told]:
         """The BNDUPDs that one recorded side sent of an address."""
@@ -58,11 +65,27 @@ class Facts:
                 found[each.by].append(self._told(each.at, each.stream, each.message))
         return found
 
-    def told_by_us(self, address: str) -> list[Told]:
-        """Ours."""
+    def told_by_us(self, address: str | None = None) -> list[Told]:
+        """Ours, of one address or of all."""
         updates = (each for each in self.compared.played.said if each.message.kind == MessageType.BNDUPD)
         pairs = (self._told(each.at, each.stream, each.message) for each in updates)
-        return [told for where, told in pairs if where == address]
+        return [told for where, told in pairs if address in (None, where)]
+
+    def opened(self, subject: str) -> float:
+        """When the connection that a subject names was up."""
+        stream = int(subject.split()[1])
+        return min(
+            (each.at for each in self.recording.happenings if each.stream == stream and each.what == "syn-ack"), default=-1.0
+        )
+
+    def balanced(self) -> int:
+        """How many addresses our run says that it handed over for the balance."""
+        return sum(int(note.detail.split()[0]) for note in self.compared.played.notes if note.name == "pool-balanced")
+
+    def said(self, subject: str, kind: MessageType) -> int:
+        """How many messages of a kind we said on the connection that a subject names."""
+        stream = int(subject.split()[1])
+        return sum(each.stream == stream and each.message.kind == kind for each in self.compared.played.said)
 
     def rejected(self, side: str, address: str) -> bool:
         """Whether the recorded partner of `side` refused one of its updates for another reason than 16."""

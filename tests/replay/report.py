@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.replay.compare import Compared, Difference, compare
+from tests.replay.facts import Facts
 from tests.replay.place import ROLES, WORDS
 from tests.replay.recording import recordings
 from tests.replay.rules import RULES, UNNAMED, named, unbalanced
@@ -45,7 +46,12 @@ def row(name: str, role: str) -> Row:
     """Play one and judge it."""
     compared = compare(recordings()[name], role)
     differences = named(compared)
-    return Row(compared, differences, tuple(_faults(compared, differences)))
+    return Row(compared, differences, faults(compared, differences))
+
+
+def faults(compared: Compared, differences: dict[str, list[Difference]]) -> tuple[str, ...]:
+    """What no rule explains, in words."""
+    return tuple(_faults(compared, differences))
 
 
 def _faults(compared: Compared, differences: dict[str, list[Difference]]) -> Iterator[str]:
@@ -53,6 +59,9 @@ def _faults(compared: Compared, differences: dict[str, list[Difference]]) -> Ite
         yield f"at {each.at:.2f} s, {each.subject}: recorded {each.recorded or 'nothing'!r}, ours {each.ours or 'nothing'!r}"
     if unbalanced(compared) > 0:
         yield f"{unbalanced(compared)} addresses too many or too few were handed over"
+    facts = Facts(compared)
+    if sum(told.handed for told in facts.told_by_us()) < facts.balanced():
+        yield f"{facts.balanced()} addresses were handed over, and not all of them told"
     if compared.played.unheard:
         yield f"{compared.played.unheard} messages of the partner came on a connection that we no longer had"
     ours = sum(1 for found in differences.values() for each in found if each.subject.startswith("BNDUPD") and each.ours)
@@ -86,8 +95,8 @@ def markdown(rows: list[Row]) -> str:
         count = sum(len(each.differences.get(rule.name, ())) for each in rows)
         lines.append(f"- **{rule.name}** ({count}): {rule.reason}")
     lines += ["", "## What this can show", "", *(f"- {text}" for text in LIMITS)]
-    faults = [f"- `{each.compared.recording.name}`, {WORDS[each.compared.role]}: {fault}" for each in rows for fault in each.faults]
-    return "\n".join([*lines, *(["", "## Without a name", "", *faults] if faults else [])]) + "\n"
+    found = [f"- `{each.compared.recording.name}`, {WORDS[each.compared.role]}: {fault}" for each in rows for fault in each.faults]
+    return "\n".join([*lines, *(["", "## Without a name", "", *found] if found else [])]) + "\n"
 
 
 def summary(rows: list[Row]) -> str:
@@ -96,8 +105,8 @@ def summary(rows: list[Row]) -> str:
         sum(figures) for figures in zip(*((e.compared.recorded_messages, e.compared.equal) for e in rows), strict=True)
     )
     same = sum(each.compared.recorded_states == each.compared.played.states for each in rows)
-    faults = sum(len(each.faults) for each in rows)
+    unnamed = sum(len(each.faults) for each in rows)
     return (
         f"{len(rows)} replays: in {same} the same states; of {messages} recorded messages {equal} equal;"
-        f" {sum(len(e.compared.differences) for e in rows)} differences, {faults} without a name"
+        f" {sum(len(e.compared.differences) for e in rows)} differences, {unnamed} without a name"
     )
