@@ -7,6 +7,7 @@ server answers for (`scopes`). It must be given a Config that was validated.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from failoverd.config import pick_server
 from failoverd.config_models import ISC_UNACKED, Config, Dhcp, Inner, Pool, Relationship, Side
@@ -20,6 +21,8 @@ from failoverd.failover.terms import Terms, Tls
 from failoverd.leases.pool import Pool as LeasePool
 
 __all__ = ["dns_plan", "pick_server", "scopes", "terms", "watch_plan"]
+
+T = TypeVar("T")
 
 
 def scopes(config: Config, server: str) -> dhcp.Scopes:
@@ -86,12 +89,14 @@ def _subnet(config: Config, at: int, network: str, server: str, mine: frozenset[
         boot_file=_innermost(level.boot_file for level in levels) or "",
         next_server=_next_server(levels),
         server_name=_innermost(level.server_name for level in levels) or "",
+        ping_check=bool(_innermost(level.ping_check for level in levels)),
+        ping_s=_innermost(level.ping_timeout for level in levels) or 0,
     )
 
 
-def _innermost(values: Iterable[str | None]) -> str | None:
+def _innermost(values: Iterable[T | None]) -> T | None:
     """The last value that is given."""
-    found = None
+    found: T | None = None
     for value in values:
         found = found if value is None else value
     return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from failoverd.config_models import Config
 
 MACHINE = ("key_file", "key_next_file", "static_key_file", "watch_key_file", "allow_weak")  # of a zone: each server has its own
-FORM = 2  # raised when the canonical form changes: two versions that cannot be compared must differ
+FORM = 3  # raised when the canonical form changes: two versions that cannot be compared must differ
 
 
 def digest(config: Config) -> str:

@@ -231,6 +231,14 @@ class Dhcp(Level):
     abandon_time: Duration = Field(
         default="1d", validate_default=True, ge=1, description="how long an address that somebody else uses is left alone"
     )
+    ping_check: bool = Field(
+        default=True,
+        description="ping an address before it is offered to a client that did not have it last; one that answers is left alone for "
+        "abandon-time, and the client gets another",
+    )
+    ping_timeout: Duration = Field(
+        default="1s", validate_default=True, ge=1, le=3, description="how long an OFFER waits for the answer to that ping"
+    )
 
 
 class Inner(Level):
@@ -239,6 +247,10 @@ class Inner(Level):
     lease_time: Duration | None = Field(default=None, ge=1, description="lease time of a client that asks for none")
     min_lease_time: Duration | None = Field(default=None, ge=1, description="shortest lease time that a client can ask for")
     max_lease_time: Duration | None = Field(default=None, ge=1, description="longest lease time that a client can ask for")
+    ping_check: bool | None = Field(default=None, description="ping an address before it is offered to a client that is new on it")
+    ping_timeout: Duration | None = Field(
+        default=None, ge=1, le=3, description="how long an OFFER waits for the answer to that ping"
+    )
 
 
 class SharedNetwork(Inner):

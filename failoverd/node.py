@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
 
-from failoverd import node_verbs
+from failoverd import node_probes, node_verbs
 from failoverd.compile_names import name_plan
 from failoverd.config import Config
 from failoverd.ddns.names import dotted
@@ -42,6 +42,7 @@ from failoverd.ports import (
     Now,
     Origin,
     Output,
+    ProbeAnswer,
     Reply,
     Stopping,
     Stored,
@@ -64,7 +65,7 @@ class Node(House):
         self.decisions: deque[Note] = deque(maxlen=DECISIONS)
         self.counts: dict[str, int] = {}
         self._inputs: dict[type, Callable[..., None]] = {
-            ClientDatagram: self._datagram,
+            ClientDatagram: self.datagram,
             InterfaceAddresses: self._addresses,
             LinkUp: lambda i, n: self.endpoints[i.relationship].link_up(i.link, i.outgoing, n, authenticated=i.authenticated),
             LinkBytes: lambda i, n: self.endpoints[i.relationship].link_bytes(i.link, i.data, n),
@@ -72,6 +73,7 @@ class Node(House):
             ConnectFailed: lambda i, n: self.endpoints[i.relationship].connect_failed(i.reason, n, answered=i.answered),
             LinkSecurity: lambda i, n: self.endpoints[i.relationship].secured(i, n),
             DnsAnswer: self._dns_answer,
+            ProbeAnswer: lambda i, n: node_probes.answered(self, i, n),
             ZoneHosts: lambda i, n: self.names.protect(i.zone, i.hosts),
             Command: self._command,
             ClockState: self._clock,
@@ -99,6 +101,7 @@ class Node(House):
             if not isinstance(each, ClientDatagram):
                 self.rights.clear()
             self._inputs[type(each)](each, now)
+        node_probes.silent(self, now)
         self.rights.clear()
         self.reclaim(now)
         for name, endpoint in self.endpoints.items():
@@ -124,6 +127,7 @@ class Node(House):
         """The mono time of the next wanted step."""
         times = [endpoint.deadline(now) for endpoint in self.endpoints.values()]
         times += [now.mono if self.planner.untold else self.planner.deadline(now), self.held.deadline()]
+        times.append(self.probing.deadline())
         due = self.table.next_due()
         if due is not None:
             times.append(now.mono + max(due - now.wall, 0.0))
@@ -142,14 +146,15 @@ class Node(House):
 
     # --- inputs -----------------------------------------------------------------------------------------------------------
 
-    def _datagram(self, datagram: ClientDatagram, now: Now) -> None:
+    def datagram(self, datagram: ClientDatagram, now: Now, *, again: bool = False) -> None:
+        """What a client says. `again`: it has waited for a ping."""
         try:
             packet = decode(datagram.data)
             kind = classify.classify(packet, datagram.dst_ip)
         except PacketError as error:
             self.out.notes.append(Note(error.reason, now.wall, b"", datagram.src_ip, datagram.interface, error.text))
             return
-        decision = serve.decide(packet, kind, datagram, self, now)
+        decision = serve.decide(packet, kind, datagram, self, now, again=again)
         client = packet.hw
         self.out.notes.append(Note(decision.why, now.wall, client, decision.address, kind.value, decision.detail))
         if decision.left_out:
@@ -164,6 +169,8 @@ class Node(House):
         if decision.unheard:
             relay = dotted(packet.giaddr) if packet.giaddr else "no relay"
             self.out.notes.append(Note(PARTNER_UNHEARD, now.wall, client, packet.giaddr, datagram.interface, relay))
+        if decision.probe_s:
+            node_probes.begin(self, decision, datagram, packet, now)
         new = None
         if decision.new is not None and decision.old is not None:
             new = self.change(decision.old, decision.new, Origin.CLIENT, decision.why, now)

@@ -11,6 +11,7 @@ from failoverd import compile
 from failoverd.config import Config
 from failoverd.ddns.dhcid import guard
 from failoverd.ddns.plan import Planner
+from failoverd.dhcp.probing import Probing
 from failoverd.dhcp.unheard import Unheard
 from failoverd.failover.conflicts import Conflict
 from failoverd.failover.dialect import FACTS, NAMES
@@ -51,6 +52,7 @@ class House(PairTalk):
         self.begin_talk(stored)
         self.low_disk = False
         self.unheard = Unheard()
+        self.probing = Probing()
         self.held = HeldAcks()
         self.left_free: set[str] = set()
         self.interfaces: dict[str, tuple[tuple[int, int], ...]] = {}
@@ -94,6 +96,8 @@ class House(PairTalk):
         if origin is Origin.CLIENT and endpoint is not None:
             endpoint.granted(new)
         self.table.put(new, mclt.due(new, rights))
+        if new.state is BindingState.ACTIVE:
+            self.probing.forget(new.address)
         self.out.writes.append(Write(Kind.LEASE, lease_key(new.address), new.to_json(), origin, cause))
         self._rate(old, new, origin, endpoint, now)
         if endpoint is not None:

@@ -118,6 +118,17 @@ class DnsAnswer:
 
 
 @dataclass(slots=True)
+class ProbeAnswer:
+    """What became of a Probe. `heard`: somebody answers at the address; otherwise the probe could not be sent, and `detail` says why. No
+    answer is no input: the node waits for it as long as it wants to. `mono`: when."""
+
+    address: int
+    heard: bool
+    mono: float
+    detail: str = ""
+
+
+@dataclass(slots=True)
 class ZoneHosts:
     """The hosts that the NS and MX records of a zone name now: no client may be called so. Absolute names, any case."""
 
@@ -164,6 +175,7 @@ Input = (
     | ConnectFailed
     | LinkSecurity
     | DnsAnswer
+    | ProbeAnswer
     | ZoneHosts
     | Command
     | ClockState
@@ -220,6 +232,13 @@ class ClientSend:
     data: bytes
     hw: bytes | None = None
     mono: float = 0.0
+
+
+@dataclass(slots=True)
+class Probe:
+    """Ask with one ICMP echo request whether anybody answers at an address; a ProbeAnswer says so."""
+
+    address: int
 
 
 @dataclass(slots=True)
@@ -296,7 +315,7 @@ class Reply:
     message: str = ""
 
 
-Send = ClientSend | LinkConnect | LinkSend | LinkClose | DnsUpdate | DnsQuery | Reply
+Send = ClientSend | Probe | LinkConnect | LinkSend | LinkClose | DnsUpdate | DnsQuery | Reply
 
 
 @dataclass(slots=True)

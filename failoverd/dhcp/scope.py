@@ -23,7 +23,8 @@ class Reservation:
 
 @dataclass(slots=True, frozen=True)
 class Subnet:
-    """One subnet. `options`: code -> value, global, network and subnet levels merged (subnet-mask not included)."""
+    """One subnet. `options`: code -> value, global, network and subnet levels merged (subnet-mask not included). `ping_check`: whether an
+    address is pinged before it is offered to a client that is new on it; `ping_s`: how long an answer is waited for."""
 
     name: str
     prefix: int
@@ -37,6 +38,8 @@ class Subnet:
     boot_file: str = ""
     next_server: int = 0
     server_name: str = ""
+    ping_check: bool = False
+    ping_s: int = 1
     # What answer.py has encoded so far: parameter request list -> options as octets. A cache, no part of the value.
     blobs: dict[bytes, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 

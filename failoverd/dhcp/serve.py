@@ -15,6 +15,7 @@ from failoverd.dhcp.classify import BY_HASH, Kind
 from failoverd.dhcp.client import Client, client_of
 from failoverd.dhcp.message import Code, Packet
 from failoverd.dhcp.network import find_network, reservation_for
+from failoverd.dhcp.probing import PINGING, TOO_MANY, Probing
 from failoverd.dhcp.scope import Reservation, Scopes, Subnet
 from failoverd.dhcp.unheard import Place, Unheard
 from failoverd.leases import reclaim
@@ -86,7 +87,8 @@ RESERVATION_HELD = declare(
 class Decision:
     """What to do for one packet. `why`: a Note's name. `new`: the lease to commit; a reply waits for that unless `at_once`.
     `left_out`: options that did not fit into the reply. `unusable`: why a name that the client sent is not its name.
-    `unheard`: from now on everybody at this place is served, since the partner answers nobody there."""
+    `unheard`: from now on everybody at this place is served, since the partner answers nobody there. `probe_s`: the DISCOVER waits until
+    `address` has been silent to a ping for so long, 0 for no ping; `must_probe`: nothing but a ping will do."""
 
     why: str
     old: Lease | None = None
@@ -101,6 +103,8 @@ class Decision:
     unusable: str = ""
     malformed_fqdn: str = ""
     unheard: bool = False
+    probe_s: int = 0
+    must_probe: bool = False
 
 
 class House(Protocol):
@@ -110,6 +114,7 @@ class House(Protocol):
     scopes: Scopes
     low_disk: bool
     unheard: Unheard
+    probing: Probing
 
     def rights_of(self, relationship: str | None) -> Rights:
         """The rights of a relationship in this step."""
@@ -129,7 +134,7 @@ class House(Protocol):
 
 @dataclass(slots=True)
 class Question:
-    """One client's message with everything that was found out about it."""
+    """One client's message with everything that was found out about it. `again`: it has waited for a ping, and was ours to answer."""
 
     packet: Packet
     kind: Kind
@@ -139,6 +144,7 @@ class Question:
     reservation: Reservation | None
     now: Now
     asked: fqdn.Asked | None = None
+    again: bool = False
 
     @property
     def wall(self) -> int:
@@ -159,15 +165,15 @@ class Question:
         return [pool for subnet in self.network for pool in subnet.pools]
 
 
-def decide(packet: Packet, kind: Kind, datagram: ClientDatagram, house: House, now: Now) -> Decision:
-    """The decision for one decoded, classified packet."""
+def decide(packet: Packet, kind: Kind, datagram: ClientDatagram, house: House, now: Now, *, again: bool = False) -> Decision:
+    """The decision for one decoded, classified packet. `again`: a DISCOVER that waited for a ping."""
     if kind is Kind.BOOTP:
         return Decision(BOOTP)
     network = find_network(house.scopes, packet, house.addresses(datagram.interface), datagram.dst_ip)
     if network is None:
         return Decision(NO_NETWORK, detail=datagram.interface)
     client = client_of(packet)
-    question = Question(packet, kind, client, datagram, network, reservation_for(house.scopes, packet, network), now)
+    question = Question(packet, kind, client, datagram, network, reservation_for(house.scopes, packet, network), now, again=again)
     value = packet.options.get(Code.FQDN)
     if value is None:
         return _BY_KIND[kind](question, house)
@@ -217,7 +223,7 @@ def _discover(question: Question, house: House) -> Decision:
     rights = house.rights_of(name)
     if not rights.serve:
         return Decision(rights.why, address=lease.address)
-    if name is not None and rights.balanced and BY_HASH[question.kind].left:
+    if name is not None and rights.balanced and BY_HASH[question.kind].left and not question.again:
         mine = house.ours(name, client.client_id, question.packet.chaddr, 0)
         if not mine and partner_free(house.table, pools, house.rights_of):
             return _partners(question, house, name, lease, rights)
@@ -249,7 +255,14 @@ def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> De
     if house.low_disk and not remains:
         return Decision(DISK_LOW, address=lease.address)
     give = given.give_s if given is not None and not house.low_disk else remains
-    house.table.offer(lease.address, question.client.key, question.now.mono)
+    key, mono = question.client.key, question.now.mono
+    pinged = question.reservation is None and house.probing.needed(lease, key, rights, mono, check=subnet.ping_check)
+    if pinged and house.probing.full and house.probing.waits(lease.address) is None:
+        return Decision(TOO_MANY, address=lease.address)
+    house.table.offer(lease.address, key, mono)
+    if pinged:
+        detail = f"{subnet.ping_s} s"
+        return Decision(PINGING, address=lease.address, detail=detail, probe_s=subnet.ping_s, must_probe=rights.probe)
     named = fqdn.NAMELESS
     if question.asked is not None or question.client.hostname:  # otherwise there is nothing to say, and no DNS work from an OFFER
         named = house.name(lease.address, subnet, question.client, question.asked)

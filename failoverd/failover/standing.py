@@ -154,6 +154,7 @@ class Standing(Links):
             expire=(self.terms.primary and service is Service.COOPERATING) or alone,
             rewind=service is Service.NOT_COOPERATING or down,
             outdated=self.boot.restored,
+            probe=alone and self.boot.restored,
             frozen=frozen,
         )
 

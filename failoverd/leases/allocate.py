@@ -58,7 +58,7 @@ DISPUTED = declare(
 ABANDONED = declare(
     "address-abandoned",
     "info",
-    "The address was declined by a client that found it in use; it rests for the abandon-time.",
+    "The address was declined by a client that found it in use, or answered a ping before it was offered; it rests for the abandon-time.",
     limited=True,
 )
 NO_FREE = declare("no-free-address", "warning", "Every address of the client's network is in use.", limited=True)
@@ -146,12 +146,12 @@ def pick(
     serving = [pool for pool in pools if rights_of(pool.relationship).serve]
     if not serving:
         return Choice(None, rights_of(pools[0].relationship).why if pools else NO_FREE)
-    if requested:
-        state = table.pool_of(requested)
+    for wish in (requested, table.offer_of(client, mono)):  # a client that repeats its DISCOVER is offered the same again
+        state = table.pool_of(wish) if wish else None
         if state is not None and any(state.pool is pool for pool in serving):
-            lease = table.get(requested)
+            lease = table.get(wish)
             fit = not refusal(lease, client, rights_of(state.pool.relationship), now)
-            if fit and table.offered_to(requested, mono) in (b"", client):
+            if fit and table.offered_to(wish, mono) in (b"", client):
                 return Choice(lease)
     for pool in serving:
         lease_or_none = free_of(table, pool, client, rights_of(pool.relationship), now, mono)

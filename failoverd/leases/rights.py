@@ -28,6 +28,8 @@ class Rights:
     `resolving`          both servers may have granted one address: only clients that are ACTIVE here are renewed, and `why` names the Note
                          for all others (safety.md 19)
     `outdated`           our database is older than what we once knew: a later word of the partner's is right (safety.md 15)
+    `probe`              our database was restored or rolled back and the partner is away: an address is pinged before it goes to
+                         a client that is not ACTIVE on it here (safety.md 15)
     `frozen`             the clock cannot be trusted after a lone boot: nothing is granted beyond what was (safety.md 10)
     """
 
@@ -49,6 +51,7 @@ class Rights:
     rewind: bool = False
     resolving: bool = False
     outdated: bool = False
+    probe: bool = False
     frozen: bool = False
 
 

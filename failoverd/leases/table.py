@@ -83,6 +83,7 @@ class LeaseTable:
         self._rows: dict[int, Lease] = {}
         self._clients: dict[bytes, list[int]] = {}
         self._offers: dict[int, Offered] = {}
+        self._offered: dict[bytes, int] = {}  # client -> the address of its newest OFFER
         self._confirmed: dict[int, int] = {}
         self.pools: dict[str, PoolState] = {}
         self._heap: list[tuple[int, int]] = []
@@ -164,13 +165,21 @@ class LeaseTable:
         """Reserve an address in memory for this client."""
         if len(self._offers) >= OFFER_LIMIT:
             self._drop_offer(next(iter(self._offers)))
-        self._offers.pop(address, None)
+        before = self._offers.pop(address, None)
+        if before is not None and self._offered.get(before.client) == address:
+            del self._offered[before.client]
         self._offers[address] = Offered(client, mono + OFFER_S)
+        self._offered[client] = address
 
     def offered_to(self, address: int, mono: float) -> bytes:
         """The client that holds a live OFFER of this address, b"" for none."""
         held = self._offers.get(address)
         return held.client if held is not None and held.until_mono > mono else b""
+
+    def offer_of(self, client: bytes, mono: float) -> int:
+        """The address that is reserved for a client by its newest live OFFER, 0 for none."""
+        address = self._offered.get(client, 0)
+        return address if address and self.offered_to(address, mono) == client else 0
 
     def take_offer(self, address: int) -> None:
         """The offer is used up, or void."""
@@ -190,7 +199,9 @@ class LeaseTable:
         return sum(1 for a in self._offers if any(first <= a <= last for first, last in pool.ranges))
 
     def _drop_offer(self, address: int) -> None:
-        del self._offers[address]
+        client = self._offers.pop(address).client
+        if self._offered.get(client) == address:
+            del self._offered[client]
         state = self.pool_of(address)
         if state is not None:
             state.barren.clear()

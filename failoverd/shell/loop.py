@@ -32,6 +32,7 @@ from failoverd.ports import (
     LinkSend,
     Now,
     Output,
+    Probe,
     Reply,
     Send,
     Stopping,
@@ -42,7 +43,7 @@ from failoverd.shell.beat_notes import DISCARDED, FULL, GAP, HUNG, LOW, MARKER, 
 from failoverd.shell.disk import StoreError
 from failoverd.shell.ending import BUG, EXIT_BUG, EXIT_HUNG, EXIT_STORE, OrEnd, end_now
 from failoverd.shell.logs import NoteBook
-from failoverd.shell.sides import Keeps, Steps, ToClients, ToMasters, ToPartners
+from failoverd.shell.sides import Keeps, Steps, ToClients, ToHosts, ToMasters, ToPartners
 
 OLD_S = 5.0  # a datagram or an unsent answer older than this is dropped (safety.md 5)
 MAX_PENDING_WRITES = 512  # writes, or sends, gathered behind a commit in flight; above it clients wait in the kernel's buffer
@@ -92,9 +93,10 @@ class Loop:
         clients: ToClients,
         partners: ToPartners,
         masters: ToMasters,
+        hosts: ToHosts,
     ) -> None:
         self.node, self.store, self.book = node, store, book
-        self.clients, self.partners, self.masters = clients, partners, masters
+        self.clients, self.partners, self.masters, self.hosts = clients, partners, masters, hosts
         self.counts = Counts()
         self.alive: Callable[[], None] = lambda: None  # called every tick: the service manager's watchdog
         self._delays = dict(delays)
@@ -214,7 +216,7 @@ class Loop:
             if self._look(now) and datagrams:
                 self.note(DISCARDED, datagrams[0].interface, f"{len(datagrams)} datagrams")
                 datagrams = ()
-            inputs = self._queue
+            inputs = [*self._queue, *self.hosts.heard()]  # before a timer of this beat may call an address silent
             self._queue = []
             if datagrams:
                 inputs.extend(self._fresh(datagrams, now))
@@ -456,6 +458,8 @@ class Loop:
                 self.partners.send(send.link, send.data)
             elif isinstance(send, DnsUpdate | DnsQuery):
                 self.masters.submit(send, self.deliver)
+            elif isinstance(send, Probe):
+                self.hosts.send(send.address)
             elif isinstance(send, Reply):
                 answer = self._answers.pop(send.ident, None)
                 if answer is not None and not answer.done():

@@ -37,6 +37,7 @@ from failoverd.shell.loop import Loop
 from failoverd.shell.notify import notify, watchdog_s
 from failoverd.shell.options import Options
 from failoverd.shell.partner import Partners
+from failoverd.shell.ping import Pinger
 from failoverd.shell.store import Store
 from failoverd.shell.zone_hosts import ZoneHosts
 
@@ -157,7 +158,18 @@ class Daemon:
         self.hosts = ZoneHosts(compile.dns_plan(options.config).zones, self.masters, deliver)
         self.watch = DnsWatch(compile.watch_plan(options.config), self.masters, lambda each: book.add((each,)), self._wanted)
         delays = {name: float(term.max_response_delay_s) for name, term in options.terms.items()}
-        self.loop = Loop(node, store, book, delays, end=self._end, clients=self.clients, partners=self.partners, masters=self.watch)
+        self.pinger = Pinger(deliver)
+        self.loop = Loop(
+            node,
+            store,
+            book,
+            delays,
+            end=self._end,
+            clients=self.clients,
+            partners=self.partners,
+            masters=self.watch,
+            hosts=self.pinger,
+        )
         self.loop.alive = self._alive
         self.api: RunningApi | None = None
         self._watchdog_s = watchdog_s()
@@ -171,6 +183,7 @@ class Daemon:
         try:
             self.interfaces.open(event_loop)
             self.clients.open(event_loop, self.interfaces.table())
+            self.pinger.open(event_loop)
         except PermissionError as error:
             text = (
                 "not permitted to open the DHCP sockets; start as root or give CAP_NET_BIND_SERVICE, CAP_NET_RAW and CAP_NET_ADMIN"
@@ -224,6 +237,7 @@ class Daemon:
         await self.partners.stop()
         self.interfaces.close()
         self.clients.close()
+        self.pinger.close()
         self.hosts.close()
         await self.watch.close()
         await self.masters.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate, Input, Now, Output, Write
+from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate, Input, Now, Output, ProbeAnswer, Write
 
 
 class Steps(Protocol):
@@ -47,6 +47,13 @@ class ToPartners(Protocol):
     def refuse(self, relationship: str, refusing: bool) -> None: ...  # noqa: D102
     def pause(self) -> None: ...  # noqa: D102
     def resume(self) -> None: ...  # noqa: D102
+
+
+class ToHosts(Protocol):
+    """Pings."""
+
+    def send(self, address: int) -> None: ...  # noqa: D102
+    def heard(self) -> Sequence[ProbeAnswer]: ...  # noqa: D102
 
 
 class ToMasters(Protocol):

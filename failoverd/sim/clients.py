@@ -145,6 +145,10 @@ class Client:
         on_s = GREED_S if self.habits.greedy else self.habits.on_s
         self.world.after(self.rng.expovariate(1 / on_s) + 1.0, sleep)
 
+    def uses(self, address: int) -> bool:
+        """Whether it is there and has this address on its interface."""
+        return self.address == address and self.state in ("bound", "renewing", "rebinding") and self.until > self.world.t
+
     def stop(self) -> None:
         """Silence, without a word to anybody."""
         self._enter("off")

@@ -56,6 +56,7 @@ split = 128
 load-balance-max-seconds = 3
 max-response-delay = "{delay}s"
 [dhcp]
+ping-check = false
 lease-time = "{lease}s"
 min-lease-time = "1m"
 max-lease-time = "1d"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from failoverd.config import Config, parse_text
-from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate
+from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate, ProbeAnswer
 from failoverd.sim.clients import Client, Habits, Segment
 from failoverd.sim.master import Master, Slave
 from failoverd.sim.network import Datagrams, Tcp
 from failoverd.sim.server import Server
-from failoverd.sim.trace import Look, Started, Zones
+from failoverd.sim.trace import Look, Pinged, Started, Zones
 from failoverd.sim.world import World
 
 A, B = 0x0A0A0001, 0x0A0A0002
@@ -38,6 +38,7 @@ interfaces = ["eth0"]
 metrics = ""
 {relationships}
 [dhcp]
+ping-check = {ping}
 lease-time = "{lease_s}s"
 min-lease-time = "30s"
 max-lease-time = "{lease_s}s"
@@ -93,7 +94,7 @@ class Terms:
     """The numbers of a run; times in seconds. `pool`: addresses in each of the two pools. `tls`: the link is authenticated, and the
     servers tell each other what only two failoverd do. `both_ways`: a second relationship for the second pool, in which b is primary.
     `auto_s`: auto-partner-down of the primary of the first. `sort`: short, wide, crowd or long (plan.py). `pace`: faults last
-    that much of what they last in a long run."""
+    that much of what they last in a long run. `ping`: an address is pinged before it is offered."""
 
     mclt_s: int
     lease_s: int
@@ -109,12 +110,14 @@ class Terms:
     auto_s: int = 0
     sort: str = "long"
     pace: float = 1.0
+    ping: bool = False
 
     def config(self) -> Config:
         """The configuration of both servers."""
         second = "reverse" if self.both_ways else "pair"
         told = self._relationship("pair", "a", "b", 647) + (self._relationship("reverse", "b", "a", 648) if self.both_ways else "")
-        text = TEXT.format(relationships=told, second=second, last=FIRST + self.pool - 1, lease_s=self.lease_s)
+        ping = str(self.ping).lower()
+        text = TEXT.format(relationships=told, second=second, last=FIRST + self.pool - 1, lease_s=self.lease_s, ping=ping)
         return parse_text(text, "sim.toml")
 
     def _relationship(self, name: str, primary: str, secondary: str, port: int) -> str:
@@ -156,8 +159,9 @@ class Pair:
         self.refuses = ""  # the rcode with which the master refuses every UPDATE
         self.rng = world.random("pair")
         config = terms.config()
-        self.a = Server(world, "a", A, config, terms.skew_s[0], self.tcp, self._to_client, self._to_master)
-        self.b = Server(world, "b", B, config, terms.skew_s[1], self.tcp, self._to_client, self._to_master)
+        ways = (self._to_client, self._to_master, self._probe)
+        self.a = Server(world, "a", A, config, terms.skew_s[0], self.tcp, *ways)
+        self.b = Server(world, "b", B, config, terms.skew_s[1], self.tcp, *ways)
         self.a.partner, self.b.partner = self.b, self.a
         self.servers = (self.a, self.b)
         self.clients = [Client(world, n, self.servers, self.udp, PLACES, self._habits()) for n in range(terms.clients)]
@@ -188,6 +192,23 @@ class Pair:
         client = self.clients[int.from_bytes(send.data[32:34], "big")]
         if server.name in client.reach:
             self.udp.carry(lambda: client.hear(send.data))
+
+    def _probe(self, server: Server, address: int) -> None:
+        """An echo request and its reply, of everybody who uses the address now; each may be lost, doubled, late."""
+        life = server.boots
+        users = [client for client in self.clients if client.uses(address)]
+        self.world.trace.add(Pinged(self.world.t, server.name, address, bool(users)))
+
+        def heard() -> None:
+            if server.boots == life:
+                server.deliver(ProbeAnswer(address, True, server.clock.read().mono))
+
+        def asked() -> None:
+            for client in users:
+                if server.name in client.reach:
+                    self.udp.carry(heard)
+
+        self.udp.carry(asked)
 
     def _to_master(self, server: Server, send: DnsUpdate | DnsQuery) -> None:
         """One exchange with the master: the question, the answer, or nothing until the timeout."""

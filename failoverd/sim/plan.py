@@ -8,6 +8,7 @@ are ten minutes apart make other histories than two that are one minute apart.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
@@ -44,6 +45,7 @@ KINDS = {
     "rebalance": 1,
     "force": 1,
 }
+PING_SHARE = 0.25  # of the runs have the ping check on
 HAVE = 0.6  # each kind is in so many of the runs
 
 
@@ -89,13 +91,14 @@ class Plan(NamedTuple):
 
 
 def draw(world: World) -> Plan:
-    """The plan of a seed. Seeds that begin with "tls" are those of authenticated links; "short7", "wide7", "crowd7", "long7" are of that
-    sort."""
+    """The plan of a seed. Seeds that begin with "tls" are those of authenticated links, with "ping" of the ping check; "short7", "wide7",
+    "crowd7", "long7" are of that sort."""
     seed = world.seed
     rng = world.random("terms")
     sort = rng.choices(list(SORTS), list(SORTS.values()))[0]
     sort = next((each for each in SORTS if each in seed), sort)
     terms = _terms(rng, sort, tls="tls" in seed)
+    terms = replace(terms, ping="ping" in seed or world.random("ping").random() < PING_SHARE)
     rng = world.random("plan")
     least, most = LONG_S if sort == "long" else SHORT_S
     until_t = FIRST_FAULT_S + least * (most / least) ** rng.random()

@@ -13,6 +13,7 @@ from math import inf
 from failoverd.config import Config
 from failoverd.ddns.pace import WINDOW_ALL
 from failoverd.dhcp.message import decode
+from failoverd.dhcp.probing import WAITING
 from failoverd.leases.allocate import free_of
 from failoverd.leases.lease import Lease
 from failoverd.node import DECISIONS, Node
@@ -38,6 +39,7 @@ from failoverd.ports import (
     Now,
     Origin,
     Output,
+    Probe,
     Reply,
     Send,
     Stopping,
@@ -82,7 +84,7 @@ class Fuse:
 
 
 class Server:
-    """One server. `to_client` and `to_master` carry what leaves; the partner is reached through `tcp`."""
+    """One server. `to_client`, `to_master` and `probe` carry what leaves; the partner is reached through `tcp`."""
 
     def __init__(
         self,
@@ -94,10 +96,11 @@ class Server:
         tcp: Tcp,
         to_client: Callable[[Server, ClientSend], None],
         to_master: Callable[[Server, DnsUpdate | DnsQuery], None],
+        probe: Callable[[Server, int], None],
     ) -> None:
         """Switched on, not started."""
         self.world, self.name, self.address, self.config, self.tcp = world, name, address, config, tcp
-        self.to_client, self.to_master = to_client, to_master
+        self.to_client, self.to_master, self.probe = to_client, to_master, probe
         self.clock = Clock(world, skew_s)
         self.disk = Disk(name.encode().rjust(16, b"-"))
         self.rng = world.random(f"server {name}")
@@ -257,6 +260,7 @@ class Server:
             ("names in flight", node.planner.inflight, WINDOW_ALL),
             ("names in doubt", len(node.planner.row_keys()), NAMES_A_ROW * names),
             ("decisions", len(node.decisions), DECISIONS),
+            ("pings that wait", node.probing.waiting, WAITING),
             ("inputs that wait", len(self._inputs), INPUTS_WAITING),
         ]
 
@@ -458,6 +462,8 @@ class Server:
                 self.tcp.close(self, send.link, send.reason)
             elif isinstance(send, DnsUpdate | DnsQuery):
                 self.to_master(self, send)
+            elif isinstance(send, Probe):
+                self.probe(self, send.address)
             else:
                 self.replies.append(send)
 

@@ -63,6 +63,15 @@ class Answered(NamedTuple):
     lease_s: int
 
 
+class Pinged(NamedTuple):
+    """A server asked whether anybody is at an address; `there`: somebody is."""
+
+    t: float
+    server: str
+    address: int
+    there: bool
+
+
 class Sent(NamedTuple):
     """Bytes left a server on a link to the partner. `wire`: the connection, the same on both sides."""
 
@@ -190,6 +199,7 @@ Event = (
     | Committed
     | Replaced
     | Answered
+    | Pinged
     | Sent
     | Heard
     | Held

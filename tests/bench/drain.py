@@ -63,7 +63,7 @@ def configuration(folder: Path, key: Path) -> str:
     own = folder / "dhcp1"
     text = 'site = "bench"\n[log]\nformat = "console"\nlevel = "warning"\n[api]\noperators = ["root"]\nmetrics = ""\n'
     text += f'[servers.dhcp1]\ninterfaces = {quoted(["eth0"])}\napi = {{ socket = "{own}/api.sock" }}\n'
-    text += f'store = {{ path = "{own}/leases.db" }}\n[dhcp]\nlease-time = "{LEASE_S}s"\n'
+    text += f'store = {{ path = "{own}/leases.db" }}\n[dhcp]\nping-check = false\nlease-time = "{LEASE_S}s"\n'
     text += f'[[subnet]]\nsubnet = "{NET}"\nddns = {{ domain = "{FORWARD}" }}\n'
     text += '[[subnet.pool]]\nrange = ["10.16.0.1-10.16.239.255"]\nserver = "dhcp1"\n'
     for zone in (FORWARD, REVERSE):

@@ -36,9 +36,10 @@ def config(
     template: str = "dhcp-{ip}",
     relationship_extra: str = "",
     extra: str = "",
+    ping: bool = False,
 ) -> str:
     """failoverd.toml, the same for both servers. A server that is not in `ours` is a dhcpd. `relationship_extra`: more keys of the
-    relationship; `extra`: more keys of the first subnet, in front of its pool."""
+    relationship; `extra`: more keys of the first subnet, in front of its pool; `ping`: the ping check, off as in isc.py."""
     text = 'site = "lab"\n[log]\nformat = "console"\nlevel = "info"\n[api]\noperators = ["root"]\n'
     for name in ours:
         own = folder / name
@@ -55,7 +56,8 @@ def config(
         who = f'server = "{name}"' if name in ours else f'kind = "isc-dhcpd", max-unacked-updates = {pair.max_unacked}'
         text += f'{role} = {{ {who}, address = "{pair.mine(role)}", port = {pair.port} }}\n'
     least = min(pair.lease_s, pair.mclt_s, 30)
-    text += f'[dhcp]\nlease-time = "{pair.lease_s}s"\nmin-lease-time = "{least}s"\nmax-lease-time = "{pair.lease_s}s"\n'
+    text += f"[dhcp]\nping-check = {str(ping).lower()}\n"
+    text += f'lease-time = "{pair.lease_s}s"\nmin-lease-time = "{least}s"\nmax-lease-time = "{pair.lease_s}s"\n'
     for scope in scopes:
         text += subnet(scope, pair, template if zones else "", extra)
         extra = ""

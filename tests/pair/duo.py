@@ -34,6 +34,7 @@ from failoverd.ports import (
     LinkUp,
     Now,
     Output,
+    Probe,
     Reply,
     Stored,
     Write,
@@ -60,6 +61,7 @@ max-unacked-updates = {window}
 min-balance = "60s"
 lone-boot = "{lone_boot}"
 [dhcp]
+ping-check = {ping}
 lease-time = "{lease}"
 min-lease-time = "1m"
 max-lease-time = "1d"
@@ -132,10 +134,13 @@ class Duo:
         tls: bool = False,
         dialects: Mapping[str, int] | None = None,
         other: Iterable[tuple[str, str]] = (),
+        ping: bool = False,
     ) -> None:
         """`edits`: (old, new) texts of the configuration. `tls`: the link is authenticated. `dialects`: the newest that a server offers.
         `other`: edits of the secondary's configuration alone."""
-        text = CONFIG.format(mclt=mclt, lease=lease, split=split, window=window, last=last, lone_boot=lone_boot)
+        text = CONFIG.format(
+            mclt=mclt, lease=lease, ping=str(ping).lower(), split=split, window=window, last=last, lone_boot=lone_boot
+        )
         for old, new in edits:
             assert old in text, old
             text = text.replace(old, new)
@@ -155,6 +160,7 @@ class Duo:
         self.replies: dict[int, Reply] = {}
         self.sent: dict[str, list[Packet]] = {name: [] for name in SERVERS}
         self.updates: dict[str, list[DnsUpdate]] = {name: [] for name in SERVERS}
+        self.probes: dict[str, list[Probe]] = {name: [] for name in SERVERS}
         self.wire: list[tuple[str, bytes]] = []
         self.connected = True
         self.hold_bytes: Callable[[str, bytes], bool] = lambda sender, data: False
@@ -169,8 +175,11 @@ class Duo:
 
     # --- the two servers ------------------------------------------------------------------------------------------------
 
-    def start(self, name: str) -> Node:
-        node = Node(self.configs[name], name, self.disks[name].stored(), self.now, random.Random(name))
+    def start(self, name: str, **meta: str) -> Node:
+        """`meta`: what the store says beside (rollback, restored)."""
+        stored = self.disks[name].stored()
+        stored.meta.update(meta)
+        node = Node(self.configs[name], name, stored, self.now, random.Random(name))
         for endpoint in node.endpoints.values():
             endpoint.terms = replace(endpoint.terms, dialect=self.dialects.get(name, NEWEST))
         self.nodes[name] = node
@@ -247,6 +256,8 @@ class Duo:
             self.replies[send.ident] = send
         elif isinstance(send, ClientSend):
             self.sent[name].append(decode(send.data))
+        elif isinstance(send, Probe):
+            self.probes[name].append(send)
         elif isinstance(send, DnsUpdate):
             self.updates[name].append(send)
 

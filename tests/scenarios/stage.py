@@ -55,6 +55,7 @@ max-balance = "1h"
 lone-boot = "{lone_boot}"
 {tls}
 [dhcp]
+ping-check = false
 lease-time = "{lease}"
 min-lease-time = "30s"
 max-lease-time = "{lease}"
@@ -185,7 +186,7 @@ class Stage:
             self.servers["a"].partner, self.servers["b"].partner = self.servers["b"], self.servers["a"]
 
     def _server(self, name: str) -> Actor:
-        server = Actor(self.world, name, ADDRESS[name], self.config, 0.0, self.tcp, self._to_client, self._to_master)
+        server = Actor(self.world, name, ADDRESS[name], self.config, 0.0, self.tcp, self._to_client, self._to_master, self._probe)
         server.told = self._notes
         return server
 
@@ -268,6 +269,10 @@ class Stage:
     def _to_client(self, server: Server, send: ClientSend) -> None:
         client = self.clients[int.from_bytes(send.data[32:34], "big")]
         self.world.after(HOP_S, lambda: client.hear(send.data))
+
+    def _probe(self, server: Server, address: int) -> None:
+        """No scenario has the ping check on."""
+        raise AssertionError(f"{server.name} pings {address}")
 
     def _to_master(self, server: Server, send: DnsUpdate | DnsQuery) -> None:
         life, open_ = server.boots, [True]

@@ -41,6 +41,7 @@ primary = {{ server = "dhcp1", address = "10.88.0.1", port = 647 }}
 secondary = {{ server = "dhcp2", address = "10.88.0.2", port = 647 }}
 mclt = "10m"
 [dhcp]
+ping-check = false
 lease-time = "1h"
 [[subnet]]
 subnet = "10.88.0.0/16"

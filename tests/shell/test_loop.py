@@ -25,6 +25,8 @@ from failoverd.ports import (
     LinkUp,
     Now,
     Output,
+    Probe,
+    ProbeAnswer,
     Stopping,
 )
 from failoverd.shell import loop as loop_module
@@ -376,6 +378,20 @@ async def test_the_node_is_stepped_at_its_deadline() -> None:
     assert len(world.node.ages) == steps
     await asyncio.sleep(0.04)
     assert len(world.node.ages) == steps + 1
+    world.shut()
+
+
+async def test_who_has_answered_a_ping_is_heard_before_a_deadline_may_call_it_silent() -> None:
+    """The timer may run before the reader of the socket, after a busy moment."""
+    world = World()
+    boot = Output(at_once=[Probe(7)])
+    world.loop.start(boot)
+    assert world.hosts.asked == [7]
+    world.hosts.answers = [ProbeAnswer(7, True, 1.0)]
+    world.node.due = world.clock.read().mono
+    world.hear()
+    assert world.node.stepped == [ProbeAnswer(7, True, 1.0)]
+    assert len(world.node.ages) == 1
     world.shut()
 
 

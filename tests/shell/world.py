@@ -21,6 +21,7 @@ from failoverd.ports import (
     Now,
     Origin,
     Output,
+    ProbeAnswer,
     Reply,
     Stopping,
     Write,
@@ -219,6 +220,21 @@ class Clock:
         self.mono += seconds
 
 
+class Hosts:
+    """Whom the loop pings, and who has answered."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.answers: list[ProbeAnswer] = []
+
+    def send(self, address: int) -> None:
+        self.asked.append(address)
+
+    def heard(self) -> list[ProbeAnswer]:
+        found, self.answers = self.answers, []
+        return found
+
+
 class World:
     """Loop, node, store, sockets, clock."""
 
@@ -229,6 +245,7 @@ class World:
         self.node = node or EchoNode()
         self.store = SlowStore(self.trace, store_delays)
         self.clients, self.partners, self.masters = Sockets(self.trace), Sockets(self.trace), Sockets(self.trace)
+        self.hosts = Hosts()
         self.clock = Clock()
         self.log = StringIO()
         self.ended: list[tuple[int, str]] = []
@@ -243,6 +260,7 @@ class World:
             clients=self.clients,
             partners=self.partners,
             masters=self.masters,
+            hosts=self.hosts,
         )
 
     def _end(self, code: int, text: str) -> None:

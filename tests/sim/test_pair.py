@@ -15,7 +15,7 @@ from failoverd.sim.clients import Habits
 from failoverd.sim.pair import Pair, Terms
 from failoverd.sim.run import bound, finish, first_contact, run
 from failoverd.sim.server import RELATIONSHIP
-from failoverd.sim.trace import Answered, Booted, Crashed, Declared, Fault, Held, Moved
+from failoverd.sim.trace import Answered, Booted, Crashed, Declared, Fault, Held, Moved, Pinged
 from failoverd.sim.world import World
 
 ROOT = Path(__file__).parent.parent.parent
@@ -48,6 +48,17 @@ def test_seeds_of_an_authenticated_link() -> None:
         result = run(seed)
         assert result.terms.tls
         assert not result.violations, (seed, result.violations[:3])
+
+
+def test_seeds_with_the_ping_check() -> None:
+    """Here the world's clients are pinged before their addresses go to others; pings and their answers get lost, too."""
+    pinged = 0
+    for number in range(1, 9):
+        result = run(f"ping{number}")
+        assert result.terms.ping
+        assert not result.violations, (result.seed, result.violations[:3])
+        pinged += sum(isinstance(event, Pinged) for event in result.trace.events)
+    assert pinged > 100
 
 
 @pytest.mark.slow

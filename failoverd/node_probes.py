@@ -1,0 +1,76 @@
+"""What the node makes of a ping: a silent address is offered to the client that waited for it, one that answers is ABANDONED."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from failoverd.dhcp.client import client_of
+from failoverd.dhcp.message import Packet
+from failoverd.dhcp.probing import AGAIN_S, ANSWERED, MUST_PING, UNSENT, Told, Waiting
+from failoverd.dhcp.serve import Decision
+from failoverd.leases import reclaim
+from failoverd.leases.allocate import refusal
+from failoverd.leases.rights import ALONE
+from failoverd.notes import Note
+from failoverd.ports import ClientDatagram, Now, Origin, Probe, ProbeAnswer
+
+if TYPE_CHECKING:
+    from failoverd.node import Node
+
+
+def begin(node: Node, decision: Decision, datagram: ClientDatagram, packet: Packet, now: Now) -> None:
+    """The DISCOVER waits; its address is reserved for it (safety.md 6). A repeated one takes its place, without a second ping."""
+    due = now.mono + decision.probe_s
+    waiting = Waiting(datagram, client_of(packet).key, packet.hw, due, decision.must_probe)
+    if node.probing.hold(decision.address, waiting):
+        node.out.at_once.append(Probe(decision.address))
+
+
+def answered(node: Node, answer: ProbeAnswer, now: Now) -> None:
+    """Somebody is there, or the ping could not be sent."""
+    address = answer.address
+    if not answer.heard:
+        waiting = node.probing.take(address)
+        if waiting is None:
+            return
+        _note(node, UNSENT, now, waiting, address, answer.detail)
+        if waiting.must:
+            node.table.take_offer(address)
+            _note(node, MUST_PING, now, waiting, address)
+        else:
+            node.probing.silence(address, now.mono)
+            node.datagram(waiting.datagram, now, again=True)
+        return
+    waiting = node.probing.take(address)
+    if waiting is None and not node.probing.was_silent(address, now.mono):
+        return
+    # An answer that comes after the OFFER has left still keeps the client off: its REQUEST gets a DHCPNAK.
+    client = waiting.client if waiting is not None else node.table.offered_to(address, now.mono)
+    hw = waiting.hw if waiting is not None else client[1:]
+    node.probing.forget(address)
+    node.probing.untold.append(Told(address, True, answer.mono))
+    node.out.notes.append(Note(ANSWERED, now.wall, hw, address, "", "" if waiting is not None else "after the OFFER"))
+    _abandon(node, address, client, now)
+    if waiting is not None and now.mono - waiting.datagram.mono <= AGAIN_S:
+        node.datagram(waiting.datagram, now, again=True)
+
+
+def _abandon(node: Node, address: int, client: bytes, now: Now) -> None:
+    """As a DHCPDECLINE does, if nothing has happened to the address meanwhile and it is still ours to give."""
+    node.table.take_offer(address)
+    lease, state = node.table.get(address), node.table.pool_of(address)
+    rights = node.rights_of(state.pool.relationship) if state is not None else ALONE
+    if state is None or not rights.serve or rights.resolving or refusal(lease, client, rights, int(now.wall)):
+        return
+    new = reclaim.abandoned(lease, rights, int(now.wall), node.scopes.abandon_s)
+    node.change(lease, new, Origin.CLIENT, ANSWERED, now)
+
+
+def silent(node: Node, now: Now) -> None:
+    """Those whose address has been silent for long enough."""
+    for _, waiting in node.probing.silent_until(now.mono):
+        node.datagram(waiting.datagram, now, again=True)
+
+
+def _note(node: Node, name: str, now: Now, waiting: Waiting, address: int, detail: str = "") -> None:
+    node.out.notes.append(Note(name, now.wall, waiting.hw, address, waiting.datagram.interface, detail))
