@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.outage import report
 from tests.outage.judge import Figures
-from tests.outage.pairs import Product, Scene
+from tests.outage.pairs import Product, Scene, plan
 from tests.outage.report import Line
 from tests.outage.terms import DHCPD_TOLERANCE_S, Site
 
@@ -54,10 +54,10 @@ def main() -> int:
     site = Site()
     if site.lease_s / args.factor < 2 * DHCPD_TOLERANCE_S:
         parser.error(f"leases must last {2 * DHCPD_TOLERANCE_S} s and more beside a dhcpd: a smaller factor")
-    plan = [(product, scene) for scene in Scene for product in Product]
+    wanted = plan()
     began = time.monotonic()
-    with ThreadPoolExecutor(len(plan)) as pool:
-        futures = [pool.submit(line, product, scene, args, STAGGER_S * number) for number, (product, scene) in enumerate(plan)]
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        futures = [pool.submit(line, product, scene, args, STAGGER_S * number) for number, (product, scene) in enumerate(wanted)]
         lines = [future.result() for future in futures]
     print(report.text(lines, site, args.factor, args.seed))
     args.report.parent.mkdir(parents=True, exist_ok=True)

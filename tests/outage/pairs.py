@@ -40,9 +40,10 @@ class Product(StrEnum):
 
 
 class Scene(StrEnum):
-    """Who says partner-down."""
+    """Who says partner-down. LATE: nobody, and the death is noticed as late as by a failoverd."""
 
     NOBODY = "nobody"
+    LATE = "late"
     OPERATOR = "operator"
     ITSELF = "itself"
 
@@ -142,8 +143,14 @@ class KeaMember(Member):
         return self.daemon.process is not None and not self.daemon.process.alive()
 
 
-def terms(site: Site, clock: Clock, product: Product) -> tuple[Pair, Scope]:
+def plan() -> list[tuple[Product, Scene]]:
+    """Who plays what: every pair in every scene, but that only a dhcpd can be told to notice later."""
+    return [(product, scene) for scene in Scene for product in Product if scene is not Scene.LATE or product is Product.DHCPD]
+
+
+def terms(site: Site, clock: Clock, product: Product, scene: Scene) -> tuple[Pair, Scope]:
     """What all three are told alike. failoverd takes no max-response-delay below 15 s."""
+    late = product is Product.FAILOVERD or scene is Scene.LATE
     delay_s = clock.whole(site.silence_s)
     pair = Pair(
         LINKS[Role.PRIMARY],
@@ -151,7 +158,7 @@ def terms(site: Site, clock: Clock, product: Product) -> tuple[Pair, Scope]:
         NAME,
         mclt_s=clock.whole(site.mclt_s),
         lease_s=clock.whole(site.lease_s),
-        max_response_delay_s=max(delay_s, LEAST_OUR_DELAY_S) if product is Product.FAILOVERD else delay_s,
+        max_response_delay_s=max(delay_s, LEAST_OUR_DELAY_S) if late else delay_s,
     )
     return pair, Scope(IPv4Network("10.16.0.0/16"), RELAY, str(FIRST), str(FIRST + site.pool - 1))
 
@@ -176,7 +183,7 @@ def people_host(lab: Lab) -> Host:
 
 def members(lab: Lab, product: Product, scene: Scene, site: Site, clock: Clock) -> dict[Role, Member]:
     """A pair, not started."""
-    pair, scope = terms(site, clock, product)
+    pair, scope = terms(site, clock, product, scene)
     make = {Product.FAILOVERD: our_member, Product.DHCPD: dhcpd_member, Product.KEA: kea_member}[product]
     return {role: make(host, role, pair, scope, Times.of(scene, site, clock)) for role, host in hosts(lab).items()}
 

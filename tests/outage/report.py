@@ -28,6 +28,7 @@ HEAD = (
 )
 SCENES = {
     Scene.NOBODY: "nobody does anything",
+    Scene.LATE: "nobody, noticed as late as by failoverd",
     Scene.OPERATOR: "the operator says partner-down",
     Scene.ITSELF: "partner-down by itself",
 }
@@ -76,6 +77,7 @@ def row(line: Line) -> tuple[str, ...]:
 def legend(site: Site, factor: float, seed: int) -> list[str]:
     """What each column counts, what the site is, and what was compressed."""
     long = {name: minutes(getattr(site, name)) for name in site.__slots__ if name.endswith("_s")}
+    late_s = max(LEAST_OUR_DELAY_S * factor, site.silence_s)
     return [
         f"The site: {site.present} clients at any time, who stay {long['stay_s']} on average and are replaced by others"
         f" ({site.returning:.0%} of whom were there before); {site.releasing:.0%} leave with a RELEASE, the rest without a word."
@@ -106,10 +108,13 @@ def legend(site: Site, factor: float, seed: int) -> list[str]:
         f" ({LEAST_OUR_DELAY_S} s), its timeout and pause when it connects (2 s); dhcpd's 15 s of silence at a start without"
         f" contact, its pause when it connects (5 s), its BNDACK batch (2 s), the {DHCPD_TOLERANCE_S} s by which it takes an"
         " expiry early; Kea's HTTP timeouts (10 s, twice before it says partner-down) and the pause between two of its"
-        " reclamations (10 s); a program's start; TCP. So failoverd notices the death"
-        f" {minutes(max(LEAST_OUR_DELAY_S * factor, site.silence_s))} after it and dhcpd {long['silence_s']}: what was granted"
-        " until then the dead one may know, and no server gives it to anybody else before partner-down or the return, also when"
-        " its client is gone.",
+        " reclamations (10 s); a program's start; TCP.",
+        f"So failoverd notices the death {minutes(late_s)} after it and dhcpd {long['silence_s']}. What was granted until then"
+        " the dead one may know, and no server gives it to anybody else before partner-down or the return, also when its client"
+        " is gone: what that costs shows the dhcpd that is told to notice as late.",
+        "And so a lease that the survivor renewed, of which the returned dhcpd says that it has expired, is given away up to"
+        f" {minutes(DHCPD_TOLERANCE_S * factor)} before its end, where a site has {minutes(DHCPD_TOLERANCE_S)}: dhcpd's leases"
+        " lost and addresses given twice would be fewer there, by about the same factor.",
     ]
 
 

@@ -15,7 +15,7 @@ from tests.lab import kea
 from tests.lab.terms import Pair, Role, Scope
 from tests.outage import report
 from tests.outage.judge import Figures, judge, waits
-from tests.outage.pairs import Product, Scene
+from tests.outage.pairs import Product, Scene, plan, terms
 from tests.outage.report import Line
 from tests.outage.schedule import Visit, visits
 from tests.outage.terms import HOUR, MINUTE, Clock, Site
@@ -124,3 +124,15 @@ def test_the_halves_of_keas_pool_are_the_whole_pool(tmp_path: Path) -> None:
     pools = [each["pool"].split(" - ") for each in text["Dhcp4"]["subnet4"][0]["pools"]]
     assert pools == [["10.16.0.1", "10.16.0.120"], ["10.16.0.121", "10.16.0.240"]]
     assert int(IPv4Address(pools[1][0])) == int(IPv4Address(pools[0][1])) + 1
+
+
+def test_all_pairs_are_told_the_same_but_for_the_silence_that_failoverd_does_not_take_so_short() -> None:
+    told = {(product, scene): terms(SITE, CLOCK, product, scene) for product, scene in plan()}
+    assert {(pair.mclt_s, pair.lease_s, scope) for pair, scope in told.values()} == {(50, 300, told[plan()[0]][1])}
+    silence = {key: pair.max_response_delay_s for key, (pair, _) in told.items()}
+    assert {silence[Product.FAILOVERD, scene] for scene in (Scene.NOBODY, Scene.OPERATOR, Scene.ITSELF)} == {15}
+    assert (silence[Product.DHCPD, Scene.NOBODY], silence[Product.DHCPD, Scene.LATE], silence[Product.KEA, Scene.NOBODY]) == (
+        5,
+        15,
+        5,
+    )
