@@ -96,6 +96,7 @@ class Bench:
             interfaces=["eth0"],
             relationship_extra=balance + settings.relationship_extra + self._tls(),
             extra=settings.ours_extra,
+            ping=settings.ping,
         )
 
     def _tls(self) -> str:

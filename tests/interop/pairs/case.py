@@ -46,7 +46,8 @@ class Hole(StrEnum):
 @dataclass(slots=True, frozen=True)
 class Settings:
     """The pair of a case. Seconds, but for `pool`. A dhcpd takes EXPIRED up to 65 s early, so leases are 130 s and more. `ours_extra`:
-    more keys of failoverd's subnet, `relationship_extra` of its relationship; `tls`: two failoverd on an authenticated link."""
+    more keys of failoverd's subnet, `relationship_extra` of its relationship; `tls`: two failoverd on an authenticated link; `ping`:
+    failoverd's ping check is on."""
 
     mclt_s: int = 15
     lease_s: int = 150
@@ -58,6 +59,7 @@ class Settings:
     ours_extra: str = ""
     relationship_extra: str = ""
     tls: bool = False
+    ping: bool = False
 
 
 @dataclass(slots=True, frozen=True)

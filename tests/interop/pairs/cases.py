@@ -7,10 +7,21 @@ from tests.interop.pairs import (
     cases_contact,
     cases_link,
     cases_outage,
+    cases_ping,
     cases_restart,
     cases_stalled,
     cases_tls,
     cases_zero_loss,
 )
 
-LOADED = (cases_better, cases_contact, cases_link, cases_outage, cases_restart, cases_stalled, cases_tls, cases_zero_loss)
+LOADED = (
+    cases_better,
+    cases_contact,
+    cases_link,
+    cases_outage,
+    cases_ping,
+    cases_restart,
+    cases_stalled,
+    cases_tls,
+    cases_zero_loss,
+)
