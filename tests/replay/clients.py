@@ -28,6 +28,8 @@ LINE = re.compile(
     r"(?P<mac>[0-9a-f:]{17})(?: \((?P<host>[^)]+)\))? via \S+?(?P<rest>[: (].*)?$"
 )
 ANSWER = re.compile(r"DHCP(?P<kind>OFFER|ACK|NAK) on (?P<address>[0-9.]+) to (?P<mac>[0-9a-f:]{17})")
+PINGED = re.compile(r"Abandoning IP address ([0-9.]+): pinged before offer")
+PINGED_S = 0.9
 ANSWERED_WITH = {DISCOVER: ("OFFER",), REQUEST: ("ACK", "NAK"), DECLINE: (), RELEASE: ()}
 
 
@@ -41,6 +43,25 @@ class Datagram:
     dst_ip: int
     asked: str
     answer: str
+
+
+def pings(recording: Recording) -> bool:
+    """Whether dhcpd pinged before an OFFER (ping-check): then that came a second after the DISCOVER."""
+    for side in ADDRESS:
+        asked: dict[str, float] = {}
+        for line in recording.of("log", side):
+            question, answer = LINE.match(line.text), ANSWER.match(line.text)
+            if question is not None and question["kind"] == "DISCOVER":
+                asked[question["mac"]] = line.at
+            elif answer is not None and answer["kind"] == "OFFER" and line.at - asked.get(answer["mac"], line.at) > PINGED_S:
+                return True
+    return False
+
+
+def squatted(recording: Recording) -> frozenset[int]:
+    """The addresses that answered a ping of dhcpd's."""
+    found = (PINGED.match(line.text) for side in ADDRESS for line in recording.of("log", side))
+    return frozenset(_int(match[1]) for match in found if match is not None)
 
 
 def datagrams(recording: Recording, role: str) -> list[Datagram]:

@@ -1,10 +1,16 @@
 """What our Node said and became, beside what the recorded side said and became, in the same words.
 
-Compared per subject, each subject a sequence: "states"; for connection N "handshake N", "dialogue N" (STATE, UPDREQ*, UPDDONE, POOLREQ,
-POOLRESP, DISCONNECT), "BNDUPD N address" (binding status, client, kinds of times), "BNDACK N xid address" (each beside the recorded answer
-to the same BNDUPD of the partner), "CONTACT N" (how many); "connects": how often each side tried to connect; "client ...": what each
-message of a client was answered with. Xids, absolute times, texts and vendor class are left out, and what was said while the link was cut:
-the one side's packets were dropped before they could be recorded.
+Compared per subject, each subject a sequence:
+
+"states", "partner states"       ours, and what each thought the partner's to be
+"handshake N", "dialogue N"      of connection N; a dialogue is STATE, UPDREQ*, UPDDONE, POOLREQ, POOLRESP, DISCONNECT
+"BNDUPD N address"               binding status, client, kinds of times
+"BNDACK N xid address"           each beside the recorded answer to the same BNDUPD of the partner
+"CONTACT N", "connects"          how many on a connection; how often each side tried to connect
+"client ..."                     what each message of a client was answered with
+
+Xids, absolute times, texts and vendor class are left out, and what was said while the link was cut: the one side's packets were dropped
+before they could be recorded.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from difflib import SequenceMatcher
 from ipaddress import IPv4Address
 
 from failoverd.failover.message import Message, MessageType, OptionCode, RejectReason, ServerFlag, ServerState, binding
+from failoverd.failover.reasons import PARTNER_MOVED
 from failoverd.leases.lease import BindingState
 from failoverd.ports import Send
 from tests.replay.place import Place, Played, Said
@@ -24,6 +31,7 @@ T = MessageType
 DIALOGUE = (T.STATE, T.UPDREQ, T.UPDREQALL, T.UPDDONE, T.POOLREQ, T.POOLRESP, T.DISCONNECT)
 ABOUT_S = 3  # two times of one kind
 MCLT_S = 60
+STATES = ("states", "partner states")
 
 
 @dataclass(slots=True, frozen=True)
@@ -53,7 +61,8 @@ class Compared:
     differences: list[Difference] = field(default_factory=list)
 
 
-Items = dict[str, list[tuple[str, float]]]  # subject -> (what, when)
+Sequence = list[tuple[str, float]]  # what, when
+Items = dict[str, Sequence]  # by subject
 
 
 def compare(
@@ -67,19 +76,33 @@ def compare(
     recorded = items(_recorded(recording, role, until), recording, role)
     ours = items(played.said, recording, role)
     recorded["states"], ours["states"] = states, [(state, 0.0) for state in played.states]
+    recorded["partner states"], ours["partner states"] = _partner_states(recording, role, played, until)
     tried = {each.stream for each in recording.of("syn", role) if until is None or each.at <= until}
     if len(tried) != len(played.dials):
         result.differences.append(Difference(recording.name, role, "connects", str(len(tried)), str(len(played.dials))))
-    for at, asked, theirs, mine in played.clients:
+    for each in played.clients:
         result.clients += 1
-        if theirs.removeprefix("nak") != mine.removeprefix("nak") and not (theirs.startswith("nak") and mine.startswith("nak")):
-            result.differences.append(
-                Difference(recording.name, role, f"client {asked}", theirs or "silence", mine or "silence", at)
-            )
+        if each.recorded != each.ours and (each.recorded[:3], each.ours[:3]) != ("nak", "nak"):
+            words = (each.recorded or "silence", each.ours or "silence")
+            result.differences.append(Difference(recording.name, role, f"client {each.asked}", *words, each.at))
     for subject in sorted(recorded.keys() | ours.keys()):
         _diff(result, subject, recorded.get(subject, []), ours.get(subject, []))
-    result.recorded_messages = sum(len(each) for subject, each in recorded.items() if subject != "states")
+    result.recorded_messages = sum(len(each) for subject, each in recorded.items() if subject not in STATES)
     return result
+
+
+def _partner_states(recording: Recording, role: str, played: Played, until: float | None) -> tuple[Sequence, Sequence]:
+    """What each thought the partner's state to be, repeats left out."""
+    logged = (e for e in recording.of("log", role) if ": peer moves from " in e.text and (until is None or e.at <= until))
+    before = [("normal", 0.0)] if recording.linked else []
+    theirs = [*before, *((each.text.rsplit(" to ", 1)[1], each.at) for each in logged)]
+    noted = (note for note in played.notes if note.name == PARTNER_MOVED)
+    ours = [*before, *((note.detail.split(" -> ")[1], note.wall - recording.start) for note in noted)]
+    return _without_repeats(theirs), _without_repeats(ours)
+
+
+def _without_repeats(states: Sequence) -> Sequence:
+    return [each for number, each in enumerate(states) if not number or states[number - 1][0] != each[0]]
 
 
 def _recorded(recording: Recording, role: str, until: float | None) -> list[Said]:
@@ -157,12 +180,12 @@ def _kind(value: int, kinds: dict[str, int]) -> str:
     return next((name for name, each in kinds.items() if abs(value - each) <= ABOUT_S), str(value))
 
 
-def _diff(result: Compared, subject: str, recorded: list[tuple[str, float]], ours: list[tuple[str, float]]) -> None:
+def _diff(result: Compared, subject: str, recorded: Sequence, ours: Sequence) -> None:
     """Add what differs in one subject."""
     matcher = SequenceMatcher(None, [what for what, _ in recorded], [what for what, _ in ours], autojunk=False)
     for tag, first, last, begin, end in matcher.get_opcodes():
         if tag == "equal":
-            result.equal += (last - first) if subject != "states" else 0
+            result.equal += (last - first) if subject not in STATES else 0
             continue
         for number in range(max(last - first, end - begin)):
             theirs, mine = recorded[first:last][number : number + 1], ours[begin:end][number : number + 1]

@@ -101,6 +101,12 @@ class Facts:
         """Whether the log of the recorded side has these words."""
         return any(text in each.text for each in self.recording.of("log", self.role))
 
+    def abandoned_at(self, at: float) -> bool:
+        """Whether the recorded side found an address in use at about this time."""
+        return any(
+            each.text.endswith(": pinged before offer") and abs(each.at - at) < 0.1 for each in self.recording.of("log", self.role)
+        )
+
     def noted(self, name: str, address: str) -> bool:
         """Whether our run has a note of this name on an address."""
         return any(note.name == name and str(IPv4Address(note.address)) == address for note in self.compared.played.notes)

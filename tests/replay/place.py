@@ -19,6 +19,7 @@ from functools import partial
 from ipaddress import IPv4Address
 
 from failoverd.config import parse_text
+from failoverd.dhcp.message import Packet
 from failoverd.dhcp.message import decode as decode_packet
 from failoverd.failover import message as wire
 from failoverd.failover.message import Message, ServerFlag, ServerState, decode, encode
@@ -43,6 +44,8 @@ from failoverd.ports import (
     Now,
     Origin,
     Output,
+    Probe,
+    ProbeAnswer,
     Reply,
     Send,
     Stopping,
@@ -50,7 +53,7 @@ from failoverd.ports import (
 )
 from tests.pair.duo import Disk
 from tests.replay.answers import Answers
-from tests.replay.clients import ADDRESS, Datagram, datagrams
+from tests.replay.clients import ADDRESS, Datagram, datagrams, pings, squatted
 from tests.replay.recording import Happening, Recording
 
 CONFIG = """
@@ -68,6 +71,7 @@ max-unacked-updates = 10
 min-balance = "60s"
 max-balance = "1h"
 [dhcp]
+ping-check = {ping}
 lease-time = "{lease_s}s"
 min-lease-time = "{lease_s}s"
 max-lease-time = "{lease_s}s"
@@ -85,7 +89,7 @@ PROLOGUE_S = 0.5
 MIN_BALANCE_S = 60
 LEAST_STEP_S = 0.001
 ROLES = ("p", "s")
-ANSWERS = {2: "offer", 5: "ack", 6: "nak"}
+ANSWERS = {2: ("offer", "discover"), 5: ("ack", "request"), 6: ("nak", "request")}
 WORDS = {"p": "primary", "s": "secondary"}
 
 
@@ -99,9 +103,19 @@ class Said:
 
 
 @dataclass(slots=True)
+class Asked:
+    """What a client asked for, what dhcpd answered and what ours did, "" for silence."""
+
+    at: float
+    asked: str
+    recorded: str
+    ours: str = ""
+
+
+@dataclass(slots=True)
 class Played:
-    """What our Node did. `dials`: when it tried to connect; `starts`: when it was started; `clients`: when, who asked for what, what dhcpd
-    answered, what we did; `stand_ins`: updates of ours that no recorded answer fits; `unheard`: messages of the partner on a connection
+    """What our Node did. `dials`: when it tried to connect; `starts`: when it was started; `clients`: what they asked and
+    heard; `stand_ins`: updates of ours that no recorded answer fits; `unheard`: messages of the partner on a connection
     that we no longer had."""
 
     said: list[Said] = field(default_factory=list)
@@ -109,7 +123,7 @@ class Played:
     notes: list[Note] = field(default_factory=list)
     dials: list[float] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
-    clients: list[tuple[float, str, str, str]] = field(default_factory=list)
+    clients: list[Asked] = field(default_factory=list)
     stand_ins: int = 0
     unheard: int = 0
 
@@ -135,7 +149,7 @@ class Place:
         self._order = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._waiting: list[Input] = []
-        self._answer = ""
+        self.squatted = squatted(recording)
 
     def _config(self) -> str:
         recording = self.recording
@@ -143,7 +157,8 @@ class Place:
         whose = {self.role: f'server = "{self.role}"', self.partner: 'kind = "isc-dhcpd"'}
         sides = {WORDS[side]: f"{{ {whose[side]}, {end} }}" for side, end in ends.items()}
         name = "other" if "wrong-relationship" in recording.name and self.role == "s" else "lab"
-        pool = {"lease_s": recording.lease_s, "first": recording.first, "last": recording.last}
+        ping = str(pings(recording)).lower()
+        pool = {"ping": ping, "lease_s": recording.lease_s, "first": recording.first, "last": recording.last}
         return CONFIG.format(role=self.role, name=name, **sides, **pool)
 
     # --- the run ----------------------------------------------------------------------------------------------------------
@@ -254,9 +269,17 @@ class Place:
             self._take(LinkBytes(self.relationship, each.stream, encode(message)))
 
     def _client_says(self, said: Datagram) -> None:
-        self._answer = ""
+        if self.node is not None:
+            self.played.clients.append(Asked(said.at, said.asked, said.answer))
         self._take(ClientDatagram("eth0", ADDRESS[self.role], 0, 68, said.dst_ip, said.data, self.now.mono))
-        self.played.clients.append((said.at, said.asked, said.answer, self._answer))
+
+    def _client_hears(self, packet: Packet) -> None:
+        """An answer is that to the client's newest message of its kind: an OFFER may have waited for a ping."""
+        address = str(IPv4Address(packet.yiaddr)) if packet.yiaddr else ""
+        word, to = ANSWERS[packet.message_type]
+        asked = f"{packet.chaddr[-1]:02x} {to}"
+        each = next(each for each in reversed(self.played.clients) if each.asked.startswith(asked))
+        each.ours = f"{word} {address}".rstrip()
 
     def _up(self, stream: int, outgoing: bool) -> None:
         if self.node is not None and not self.cut:
@@ -322,9 +345,9 @@ class Place:
             self.open.pop(send.link, None)
             self._waiting.append(LinkDown(self.relationship, send.link, send.reason))
         elif isinstance(send, ClientSend):
-            packet = decode_packet(send.data)
-            address = IPv4Address(packet.yiaddr) if packet.yiaddr else ""
-            self._answer = f"{ANSWERS[packet.message_type]} {address}".rstrip()
+            self._client_hears(decode_packet(send.data))
+        elif isinstance(send, Probe) and send.address in self.squatted:
+            self._waiting.append(ProbeAnswer(send.address, True, self.now.mono))
         elif isinstance(send, Reply):
             assert send.code == "ok", send
 

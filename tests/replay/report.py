@@ -13,6 +13,10 @@ from tests.replay.rules import RULES, UNNAMED, named, unbalanced
 
 PROBED = "7d-crafted-connects"  # its primary is a probe that sends single CONNECTs: only the secondary's place can be taken
 HEAD = ("capture", "our place", "states", "messages", "equal", "clients", "different by name")
+LEGEND = (
+    "States: as dhcpd's log and ours tell them, recorded / ours where they differ. What each thinks of its partner's state is compared,"
+    " too. Messages: recorded / ours. Clients: answered as dhcpd answered / all. Numbers behind a name: how often."
+)
 LIMITS = (
     "A recorded partner does not answer to what ours does otherwise. Its BNDACKs are given to our BNDUPD of the same address and binding"
     " status on the same connection, at their time or when ours is sent, whichever is later; its UPDDONE waits until we have asked; an"
@@ -20,7 +24,8 @@ LIMITS = (
     " whoever opened them. What it says after a difference presupposes dhcpd's behaviour; that a live dhcpd goes along with ours is shown"
     " by `make interop`.",
     "Clients are rebuilt from the log: a DISCOVER that dhcpd answered asks for the address that dhcpd offered, with `secs` high enough, so"
-    " that both choose the same addresses; host names and client identifiers are those that were recorded.",
+    " that both choose the same addresses; host names and client identifiers are those that were recorded. Where dhcpd pinged before an"
+    " OFFER, ours does, too, and the same addresses answer.",
     "Recordings that begin on an established link are led there by a handshake with a partner that agrees to everything, with the recorded"
     " split of the free addresses. What was said while the link was cut is not compared: one side's packets were dropped before they could"
     " be recorded. Times are compared as kinds (full lease time, MCLT, potential expiry), within 3 s.",
@@ -85,11 +90,7 @@ def markdown(rows: list[Row]) -> str:
     lines = ["# Replay of the recorded dhcpd pairs", "", summary(rows), ""]
     lines += ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     lines += ["| " + " | ".join(_cells(each)) + " |" for each in rows]
-    lines += [
-        "",
-        "States: as dhcpd's log and ours tell them, recorded / ours where they differ. Messages: recorded / ours. Clients: answered",
-    ]
-    lines[-1] += " as dhcpd answered / all. Numbers behind a name: how often."
+    lines += ["", LEGEND]
     lines += ["", "## Why it differs", ""]
     for rule in RULES:
         count = sum(len(each.differences.get(rule.name, ())) for each in rows)

@@ -101,11 +101,9 @@ def _recover_wait(d: Difference, facts: Facts) -> bool:
     return d.subject == "states" or (d.at >= since and ((_dialogue(d) and told) or (_update(d) and not d.ours)))
 
 
-def _no_ping(d: Difference, facts: Facts) -> bool:
-    if _client(d) and d.recorded == "silence" and d.ours.startswith("offer"):
-        return facts.logged(f"Abandoning IP address {d.ours.split(' ')[1]}: pinged before offer")
-    pinged = facts.logged(f"Abandoning IP address {_address(d)}: pinged before offer")
-    return _update(d) and pinged and _status(d.recorded) == "ABANDONED" and not d.ours
+def _next_address(d: Difference, facts: Facts) -> bool:
+    """The ping of the address that it was to get was answered, or had been: then dhcpd had pinged that, or the next."""
+    return _client(d) and d.recorded == "silence" and d.ours.startswith("offer") and facts.abandoned_at(d.at)
 
 
 def _no_batch(d: Difference, facts: Facts) -> bool:
@@ -208,10 +206,8 @@ def _repeats(d: Difference, facts: Facts) -> bool:
     """Asked again, without an answer before, and left to the partner by dhcpd."""
     if not _client(d) or d.recorded != "silence" or not d.ours.startswith("offer"):
         return False
-    before = [
-        each for each in facts.compared.played.clients if 0 < d.at - each[0] < REPEATED_S and f"client {each[1]}" == d.subject
-    ]
-    return any(each[3] == "" for each in before)
+    asked = (each for each in facts.compared.played.clients if f"client {each.asked}" == d.subject)
+    return any(0 < d.at - each.at < REPEATED_S and not each.ours for each in asked)
 
 
 def _granted_there(d: Difference, facts: Facts) -> bool:
@@ -279,7 +275,11 @@ RULES = (
         " last state and skips the wait; the recorded partner went on with a server that was there at once.",
         _recover_wait,
     ),
-    Rule("no-ping-before-offer", "No ping before an OFFER: the client's own check and its DECLINE tell.", _no_ping),
+    Rule(
+        "next-address-at-once",
+        "A client whose address answers a ping is offered another at once. dhcpd abandons the address and leaves the client to ask again.",
+        _next_address,
+    ),
     Rule(
         "no-2s-ack-batch",
         "BNDACK at once after the commit. dhcpd gathers its acks for 2 s; it was killed, or the recording ended, before.",
@@ -365,7 +365,7 @@ RULES = (
     ),
 )
 UNNAMED = "UNNAMED"
-OTHERS_FREE = frozenset({"no-ping-before-offer", "expired-until-wait-is-over", "nothing-after-expired"})
+OTHERS_FREE = frozenset({"expired-until-wait-is-over", "nothing-after-expired"})
 """Where other addresses are free than at dhcpd."""
 
 

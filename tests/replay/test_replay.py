@@ -169,6 +169,12 @@ def test_a_planted_wrong_state_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     assert "states" in unnamed("3-kill9-secondary", "p")
 
 
+def test_a_planted_wrong_belief_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = states.peer_state
+    monkeypatch.setattr(states, "peer_state", lambda code: ServerState.NORMAL if code == ServerState.RECOVER_DONE else known(code))
+    assert "partner states" in unnamed("4-partner-down", "p")
+
+
 def test_a_slow_retry_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("failoverd.failover.endpoint.RETRY_S", 10 * links.RETRY_S)
     assert unnamed("5b-link-cut-long", "p") == ["connects"]

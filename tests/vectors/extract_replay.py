@@ -29,7 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from extract_failover import Seen, walk
 
 SIDES = {"10.77.0.1": "p", "10.77.0.2": "s"}
-KEPT = re.compile(r"EVENT|I move from|Server starting service|DHCP(DISCOVER|OFFER|REQUEST|ACK|NAK|RELEASE|DECLINE) |Abandoning IP")
+KEPT = re.compile(
+    r"EVENT|I move from|peer moves from|Server starting service|Abandoning IP|DHCP(DISCOVER|OFFER|REQUEST|ACK|NAK|RELEASE|DECLINE) "
+)
 LINE = re.compile(r"(p|s|events) (\d\d):(\d\d):(\d\d)\.(\d{3}) (.*)")
 LEASE = re.compile(r"^lease ([0-9.]+) \{(.*?)^\}", re.DOTALL | re.MULTILINE)
 DAY_US = 86_400_000_000
