@@ -64,7 +64,6 @@ fuzz: setup
 
 explore: setup
 	.venv/bin/python -m failoverd.sim.explore --depth $(DEPTH)
-	.venv/bin/python -m failoverd.sim.explore --depth $(DEPTH) --clients 2
 
 sim: setup
 	.venv/bin/python -m failoverd.sim.many --runs $(N) --seed $(or $(SEED),1)

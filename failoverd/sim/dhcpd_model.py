@@ -153,10 +153,10 @@ class Dhcpd(DhcpdLeases):
             self._put(link, hello)
 
     def connect_failed(self, now: int, *, unreachable: bool) -> None:
-        """Nobody there. Unreachable or timed out runs the disconnect transition, whatever link lives meanwhile (4.5)."""
+        """Nobody there. Unreachable or timed out runs the disconnect transition (4.5), unless a link lives by now: seen with a real dhcpd,
+        a stale connect that fails after we had connected in leaves that link alone."""
         self.now, self.dialing = now, False
-        if unreachable:
-            self.link = None  # its TCP connection stays open, and nobody reads it
+        if unreachable and self.link is None:
             self._lost()
         self.dial_due = now + RECONNECT_S
 

@@ -106,9 +106,12 @@ class Theirs:
         return held | {self.model.link.number} if self.model.link is not None else held
 
     def xids(self) -> set[int]:
-        """Of its own updates, and of the partner's that it has not acked yet."""
-        own = {lease.last_xid for lease in self.model.leases.values() if lease.last_xid}
-        return own | {xid for xid, _ in self.model.to_ack}
+        """The xids of its own BNDUPDs that it still remembers."""
+        return {lease.last_xid for lease in self.model.leases.values() if lease.last_xid}
+
+    def partners_xids(self) -> set[int]:
+        """Those that wait for its batch of acks."""
+        return {xid for xid, _ in self.model.to_ack}
 
     def next_xid(self, xid: int) -> None:
         """What its next BNDUPD carries."""
@@ -156,6 +159,10 @@ class Theirs:
         """A client asks for an address (0), or renews: (address, end), an end of 0 for a NAK, None for silence."""
         name = b"\x01" + hw(client)
         return self.model.renew(name, address, WALL) if address else self.model.ask(name, WALL)
+
+    def gives(self, address: int) -> bool:
+        """What dhcpd gives too early is its own fault, and not judged."""
+        return False
 
     def release(self, client: int, address: int) -> None:
         """The client gives it back."""

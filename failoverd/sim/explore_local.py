@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from failoverd.failover.message import ServerState
+from failoverd.failover.message import MessageType, ServerState
 from failoverd.ports import LinkConnect, LinkSend
 from failoverd.sim.explore_party import Party
 
@@ -47,6 +47,7 @@ class Facts(NamedTuple):
     timers: tuple[str, ...]
     links: frozenset[int]
     xids: frozenset[int]
+    partners_xids: frozenset[int]
     may_declare: bool
 
 
@@ -69,8 +70,10 @@ class Automaton:
         self._frozen: list[bytes] = []
         self._facts: list[Facts | None] = []
         self._steps: dict[tuple[int, Told, int], Outcome] = {}
+        self._needs_xid: set[tuple[int, Told]] = set()  # steps that send a BNDUPD: what they leave depends on its xid
         self._aged: dict[tuple[int, int], int] = {}
         self._off: dict[int, int] = {}
+        self._gives: dict[tuple[int, int], bool] = {}
 
     def __len__(self) -> int:
         """Servers seen, running or off."""
@@ -112,11 +115,23 @@ class Automaton:
             found = self._aged[number, seconds] = self._number(self.part.age(self._frozen[number], seconds), None)
         return found
 
-    def step(self, number: int, told: Told, xid: int = 0) -> Outcome:
-        """What becomes of it. `xid`: of its next BNDUPD."""
-        found = self._steps.get((number, told, xid))
+    def gives(self, number: int, address: int) -> bool:
+        """Whether it would give an address to a stranger."""
+        found = self._gives.get((number, address))
         if found is None:
-            found = self._steps[number, told, xid] = self._carry_out(number, told, xid)
+            found = self._gives[number, address] = self.part.thaw(self._frozen[number]).gives(address)
+        return found
+
+    def step(self, number: int, told: Told, xid: int = 0) -> Outcome | None:
+        """What becomes of it. `xid`: of its next BNDUPD; 0: not known, and then None when it is needed."""
+        found = self._steps.get((number, told, xid))
+        if found is None and not (xid == 0 and (number, told) in self._needs_xid):
+            found = self._carry_out(number, told, xid or 1)
+            if any(wish.what == "send" and wish.data[2] == MessageType.BNDUPD for wish in found.wishes):
+                self._needs_xid.add((number, told))
+                self._steps[number, told, xid or 1] = found
+                return found if xid else None
+            self._steps[number, told, 0] = found
         return found
 
     def _carry_out(self, number: int, told: Told, xid: int) -> Outcome:
@@ -140,6 +155,7 @@ class Automaton:
             tuple(party.timers()),
             frozenset(party.numbers()),
             frozenset(party.xids()),
+            frozenset(party.partners_xids()),
             party.may_declare(),
         )
         return Outcome(self._number(party.freeze(), facts), wishes, answer)

@@ -39,7 +39,7 @@ from failoverd.ports import (
     Output,
     Stored,
 )
-from failoverd.sim.explore_party import DELAY_S, LEASE_S, MCLT_S, MONO, NAME, START, WALL, Wish, hw, shifted
+from failoverd.sim.explore_party import DELAY_S, LEASE_S, MCLT_S, MONO, NAME, START, STRANGER, WALL, Wish, hw, shifted
 
 S = ServerState
 ADDRESS = {"p": 0x0A000001, "s": 0x0A000002}
@@ -133,6 +133,7 @@ class Role:
         self.terms: Terms | None = None
         self.node = _share((*self.key, "node"), self.fresh(Stored()))
         self.terms = _share((*self.key, "terms"), self.node.endpoints[NAME].terms)
+        self.pools = {name: state.pool for name, state in self.node.table.pools.items()}
 
     def _config(self, dhcpd_partner: bool) -> Config:
         ends = {each: f'server = "{each}"' for each in "ps"}
@@ -179,6 +180,8 @@ class Role:
         """The state, in the one Node of this role."""
         kept, disk = pickle.loads(frozen)
         vars(self.node).update(kept)
+        for name, state in self.node.table.pools.items():
+            state.pool = self.pools[name]  # the networks know them by identity
         self.node.decisions.clear()
         self.node.counts.clear()
         return Ours(self, disk)
@@ -386,6 +389,10 @@ class Ours:
         """The xids of BNDUPDs in flight."""
         return set(self.endpoint.updates.flights)
 
+    def partners_xids(self) -> set[int]:
+        """None: it acks in the same step."""
+        return set()
+
     def next_xid(self, xid: int) -> None:
         """What its next BNDUPD carries."""
         if self.endpoint.link is not None:
@@ -434,6 +441,15 @@ class Ours:
         if answer.message_type != 5:
             return address, 0
         return answer.yiaddr, WALL + int.from_bytes(answer.options[51], "big")
+
+    def gives(self, address: int) -> bool:
+        """Whether it would give this address to a client that it has never seen and that asks for it."""
+        offer = self._say(1, STRANGER, options={50: address.to_bytes(4, "big")})
+        if offer is None or offer.yiaddr != address:
+            return False
+        chosen = {50: address.to_bytes(4, "big"), 54: ADDRESS[self.role.role].to_bytes(4, "big")}
+        answer = self._say(3, STRANGER, options=chosen)
+        return answer is not None and answer.message_type == 5
 
     def release(self, client: int, address: int) -> None:
         """The client gives it back."""

@@ -52,7 +52,10 @@ class Party(Protocol):
         """The connections that it holds open."""
 
     def xids(self) -> set[int]:
-        """The xids of BNDUPDs that it still remembers, its own and the partner's."""
+        """The xids of its own BNDUPDs that it still remembers."""
+
+    def partners_xids(self) -> set[int]:
+        """The xids of the partner's BNDUPDs that it still has to ack."""
 
     def next_xid(self, xid: int) -> None:
         """What its next BNDUPD carries."""
@@ -65,6 +68,9 @@ class Party(Protocol):
 
     def lease(self, client: int, address: int) -> tuple[int, int] | None:
         """A client asks for an address (0), or renews: (address, end), an end of 0 for a NAK, None for silence."""
+
+    def gives(self, address: int) -> bool:
+        """Whether it would give this address to a client that it has never seen and that asks for it."""
 
     def release(self, client: int, address: int) -> None:
         """The client gives it back."""
@@ -91,6 +97,9 @@ def shifted(number: float, seconds: int) -> float:
         if start - WINDOW_S <= number <= start + WINDOW_S:
             return type(number)(max(number - seconds, start - LONG_AGO_S))
     return number
+
+
+STRANGER = 250
 
 
 def hw(client: int) -> bytes:

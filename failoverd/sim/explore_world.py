@@ -99,6 +99,8 @@ class World:
         self.limits = limits
         self.found: list[Violation] = []
         self._messages: list[bytes] = []
+        self._updates: list[int] = []  # the xid of a message that is a BNDUPD, else 0
+        self._acks: list[int] = []  # likewise of a BNDACK
         self._numbers: dict[bytes, int] = {}
 
     def start(self) -> State:
@@ -153,7 +155,7 @@ class World:
                     yield Event("lease", who, client)
                     if held:
                         yield Event("release", who, client)
-        if self.limits.jump_s and not any(any(each.queues) for each in state.connections):
+        if self.limits.jump_s and _quiet(state):
             yield Event("time")
 
     def protocol(self, state: State) -> Iterator[Event]:
@@ -167,7 +169,7 @@ class World:
                     yield Event("notice", who, each.number)
                 elif each.queues[other]:
                     yield Event("deliver", who, each.number)
-        quiet = not any(any(each.queues) for each in state.connections)
+        quiet = _quiet(state)
         for who, server in enumerate(state.servers):
             if not server.up:
                 yield Event("start", who)
@@ -223,7 +225,9 @@ class World:
 
     def _tell(self, state: State, who: int, told: Told) -> State:
         """One step of a server, and all that it wants."""
-        outcome = self.servers[who].step(state.servers[who].number, told, self._free_xid(state))
+        server, number = self.servers[who], state.servers[who].number
+        outcome = server.step(number, told) or server.step(number, told, self._free_xid(state, who))
+        assert outcome is not None
         return self._settle(state, who, outcome)
 
     def _settle(self, state: State, who: int, outcome: Outcome) -> State:
@@ -246,17 +250,18 @@ class World:
             self.found.append(Violation("shutdown", f"{facts.kind} {'ab'[who]} goes to shutdown"))
         return state
 
-    def _free_xid(self, state: State) -> int:
-        """The least above all that are still known to anybody."""
-        known = 0
-        for who in TWO:
-            if state.servers[who].up:
-                known = max(known, max(self.facts(state, who).xids, default=0))
+    def _free_xid(self, state: State, who: int) -> int:
+        """The least above all of a server's BNDUPDs that are still known to anybody."""
+        other = 1 - who
+        known = {0}
+        if state.servers[who].up:
+            known |= self.facts(state, who).xids
+        if state.servers[other].up:
+            known |= self.facts(state, other).partners_xids
         for each in state.connections:
-            for queue in each.queues:
-                for number in queue:
-                    known = max(known, int.from_bytes(self._messages[number][8:12], "big"))
-        return known + 1
+            known.update(self._updates[number] for number in each.queues[who])
+            known.update(self._acks[number] for number in each.queues[other])
+        return max(known) + 1
 
     def _dial(self, state: State, who: int) -> State:
         if state.cut:
@@ -264,23 +269,33 @@ class World:
         if not state.servers[1 - who].up:
             return self._tell(state, who, ("failed", False))
         number = next(n for n in count(1) if all(each.number != n for each in state.connections))
-        state = state._replace(connections=(*state.connections, Connection(number, (False, False), ((), ()))))
-        for end, outgoing in ((who, True), (1 - who, False)):
-            each = _connection(state, number)
-            state = _replace(state, each._replace(open=_with(each.open, end, True)), keep=True)
-            state = self._tell(state, end, ("up", number, outgoing))
-        return _replace(state, _connection(state, number))
+        state = state._replace(connections=(*state.connections, Connection(number, (True, True), ((), ()))))
+        state = self._tell(state, who, ("up", number, True))
+        return self._tell(state, 1 - who, ("up", number, False))
 
     def _send(self, state: State, who: int, wish: Wish) -> State:
         for each in state.connections:
             if each.number == wish.link and not each.broken:
-                data = wish.data if wish.data[2] in CARRIES_XID else wish.data[:8] + bytes(4) + wish.data[12:]
-                number = self._numbers.get(data)
+                if not each.open[1 - who]:
+                    return state  # nobody will read it
+                number = self._numbers.get(wish.data)
                 if number is None:
-                    number = self._numbers[data] = len(self._messages)
-                    self._messages.append(data)
+                    number = self._number(wish.data)
                 return _replace(state, each._replace(queues=_with(each.queues, who, (*each.queues[who], number))), keep=True)
         return state
+
+    def _number(self, data: bytes) -> int:
+        """Of a message; an xid that nobody compares is levelled."""
+        kind, xid = data[2], int.from_bytes(data[8:12], "big")
+        level = data if kind in CARRIES_XID else data[:8] + bytes(4) + data[12:]
+        number = self._numbers.get(level)
+        if number is None:
+            number = self._numbers[level] = len(self._messages)
+            self._messages.append(level)
+            self._updates.append(xid if kind == MessageType.BNDUPD else 0)
+            self._acks.append(xid if kind == MessageType.BNDACK else 0)
+        self._numbers[data] = number
+        return number
 
     def _close(self, state: State, who: int, number: int) -> State:
         """What the closing end had not read is lost; what it had written arrives."""
@@ -312,7 +327,10 @@ class World:
         others = tuple(each for each in state.promises if each[0] != client)
         if event.what == "release":
             return self._tell(state._replace(promises=others), who, ("release", client, held))
-        outcome = self.servers[who].step(state.servers[who].number, ("lease", client, held), self._free_xid(state))
+        server, number = self.servers[who], state.servers[who].number
+        told = ("lease", client, held)
+        outcome = server.step(number, told) or server.step(number, told, self._free_xid(state, who))
+        assert outcome is not None
         mine = tuple(each for each in state.promises if each[0] == client)
         if outcome.answer is not None:
             address, end = outcome.answer
@@ -328,6 +346,17 @@ class World:
                 text = f"{kind} {'ab'[who]} gives address {address & 255} of client {other} to client {client}"
                 self.found.append(Violation("two owners", text))
 
+    def taken(self, state: State) -> Iterator[Violation]:
+        """Addresses held by a client that a server would give to a stranger who asks for them now."""
+        if state.wrongly:
+            return
+        for who, server in enumerate(state.servers):
+            if server.up and self.facts(state, who).kind != "dhcpd":
+                for client, address, _ in state.promises:
+                    if self.servers[who].gives(server.number, address):
+                        text = f"failoverd {'ab'[who]} would give address {address & 255} of client {client} to a stranger"
+                        yield Violation("two owners", text)
+
     def _time(self, state: State) -> State:
         jump = self.limits.jump_s
         state = state._replace(promises=tuple((c, a, end - jump) for c, a, end in state.promises if end - jump > WALL))
@@ -338,6 +367,11 @@ class World:
             elif not self.servers[who].is_empty(server.number):
                 state = _server(state, who, Server(False, self.servers[who].aged(server.number, jump)))
         return state
+
+
+def _quiet(state: State) -> bool:
+    """Nothing is on its way, no end of a connection either."""
+    return not any(any(each.queues) or (each.open[0] is not each.open[1] and not each.broken) for each in state.connections)
 
 
 def _with(pair: tuple[T, T], at: int, value: T) -> tuple[T, T]:

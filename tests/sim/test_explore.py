@@ -7,15 +7,20 @@ import pytest
 from failoverd.failover import states
 from failoverd.failover.message import ServerState as S
 from failoverd.failover.states import Action, Cell
-from failoverd.leases import allocate
+from failoverd.leases import allocate, binding
+from failoverd.leases.binding import Rule
+from failoverd.leases.lease import BindingState
 from failoverd.sim import dhcpd_tables
+from failoverd.sim.dhcpd_model import Dhcpd, DhcpdTerms, LeaseFile
 from failoverd.sim.dhcpd_tables import Act, Tables
-from failoverd.sim.explore import CLIENT_STARTS, PAIRS, STARTS, Explorer, Result, _when, explore, main, world_of
+from failoverd.sim.explore import PAIRS, explore, main, world_of
 from failoverd.sim.explore_party import MCLT_S
+from failoverd.sim.explore_search import Explorer, Result, _when
+from failoverd.sim.explore_starts import CLIENT_STARTS, STARTS
 from failoverd.sim.explore_world import Event, Limits
 
 WITH_CLIENTS = Limits(clients=2, jump_s=MCLT_S // 2)
-LEAST = {"ours-ours": 400, "ours-dhcpd": 800, "dhcpd-ours": 1500}
+LEAST = {"ours-ours": 300, "ours-dhcpd": 500, "dhcpd-ours": 900}
 
 
 def rules(result: Result) -> list[str]:
@@ -44,23 +49,48 @@ def test_every_interleaving_with_a_disturbance_ends_in_normal(pair: str) -> None
     assert not result.found, told(result)
 
 
-def test_no_address_has_two_owners_at_first_sight() -> None:
-    result = explore("ours-ours", 2, limits=WITH_CLIENTS, starts=CLIENT_STARTS, limit=1500)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_no_address_has_two_owners_after_one_disturbance(pair: str) -> None:
+    result = explore(pair, 1, limits=WITH_CLIENTS, addresses=2, starts=("normal",))
     print(result.line())
+    assert result.whole
     assert not result.found, told(result)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pair", PAIRS)
 def test_no_address_has_two_owners(pair: str) -> None:
-    result = explore(pair, 3, limits=WITH_CLIENTS, starts=CLIENT_STARTS, limit=100_000)
+    result = explore(pair, 1, limits=WITH_CLIENTS, addresses=2, starts=CLIENT_STARTS)
     print(result.line())
+    assert result.whole
     assert not result.found, told(result)
 
 
 def test_the_command_prints_how_many_states_there_were(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--depth", "0", "--pair", "ours-ours", "--start", "new pair"]) == 0
-    assert "states (all of them)" in capsys.readouterr().out
+    assert main(["--depth", "0", "--clients", "0", "--pair", "ours-ours", "--start", "new pair"]) == 0
+    said = capsys.readouterr().out
+    assert "states (all of them)" in said
+    assert "explored: depth 0 with 0 clients, complete; 1 starts, " in said
+
+
+def test_a_limit_that_was_hit_is_said_and_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--depth", "1", "--clients", "0", "--pair", "ours-ours", "--start", "normal", "--limit", "50"]) == 3
+    said = capsys.readouterr().out
+    assert "NOT all of them" in said
+    assert "NOT complete: 1 starts reached the limit of 50 states" in said
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("start", CLIENT_STARTS)
+def test_each_start_with_clients_has_the_leases_that_it_names(pair: str, start: str) -> None:
+    """With one address the secondary has none to give: "b died after an ACK" was a start without an ACK."""
+    world = world_of(pair, addresses=2, limits=WITH_CLIENTS)
+    state = Explorer(pair, world, limit=1).begin(CLIENT_STARTS[start])
+    holders = {"normal": [], "apart, both leased": [1, 2]}.get(start, [1])
+    assert [client for client, _, _ in state.promises] == holders
+    parted = "died" in start or "apart" in start or "ended" in start
+    alone = [world.facts(state, who).linked for who in (0, 1) if state.servers[who].up]
+    assert alone == ([False] * len(alone) if parted else [True, True])
 
 
 # --- planted faults are found ---------------------------------------------------------------------------------------------
@@ -95,10 +125,40 @@ def test_a_planted_state_that_dhcpd_exits_on_is_found(monkeypatch: pytest.Monkey
     assert "exit" in rules(explore("dhcpd-ours", 0, starts=("both alone",)))
 
 
-def test_a_planted_haste_with_the_partner_s_addresses_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("start", ["a died after an ACK", "b died after an ACK"])
+def test_a_planted_haste_with_the_partner_s_addresses_is_found(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocate, "rest_until", lambda lease, rights: 0 if rights.partner_down_since is not None else None)
-    result = explore("ours-ours", 1, limits=WITH_CLIENTS, starts=("a died after an ACK",), limit=400)
+    assert "two owners" in rules(explore("ours-ours", 1, limits=WITH_CLIENTS, addresses=2, starts=(start,), limit=400))
+
+
+def test_a_planted_binding_cell_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EXPIRED is taken over a lease that lasts here: its client has it, and it becomes free."""
+    for primary in (True, False):
+        monkeypatch.setitem(binding.IN_NORMAL, (primary, BindingState.ACTIVE, BindingState.EXPIRED), Rule.ACCEPT)
+    monkeypatch.setitem(binding.OTHERWISE, (BindingState.ACTIVE, BindingState.EXPIRED), Rule.ACCEPT)
+    monkeypatch.setitem(binding.DUEL, (BindingState.ACTIVE, BindingState.EXPIRED), binding.Winner.THEIRS)
+    result = explore("ours-ours", 0, limits=WITH_CLIENTS, addresses=2, starts=("renewed at a, ended at b",))
     assert "two owners" in rules(result)
+
+
+def test_a_planted_step_without_its_time_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the limit of a step a table with a dead end leaves a live link stuck."""
+    monkeypatch.setitem(states.ON_STATE, (S.POTENTIAL_CONFLICT, S.CONFLICT_DONE), Cell(Action.STAY))
+    monkeypatch.setattr("failoverd.failover.endpoint.Endpoint._awaits_partner", lambda self: False)
+    assert "stuck" in rules(explore("ours-ours", 0, starts=("both alone",)))
+
+
+def test_a_stale_connect_that_fails_leaves_dhcpd_s_live_link_alone() -> None:
+    """Seen with a real dhcpd (interop, stale connect); failover-protocol.md 4.5 has it otherwise, from reading."""
+    model = Dhcpd(DhcpdTerms("fo", False, (1,), 120, 360, bytes(32)), LeaseFile(S.NORMAL, 1, S.NORMAL, 120), 100)
+    alone = Dhcpd(DhcpdTerms("fo", False, (1,), 120, 360, bytes(32)), LeaseFile(S.NORMAL, 1, S.NORMAL, 120), 100)
+    model.link_up(1, False, 100)
+    model.link = model.pending.pop(1)
+    model.state = alone.state = S.NORMAL
+    for dhcpd in (model, alone):
+        dhcpd.connect_failed(110, unreachable=True)
+    assert (model.state, model.linked) == (S.NORMAL, True)
+    assert (alone.state, alone.linked) == (S.COMMUNICATIONS_INTERRUPTED, False)
 
 
 # --- what it found, each with its history ---------------------------------------------------------------------------------
