@@ -133,8 +133,8 @@ class LeaseTable:
             self._unindex(old, state)
         self._rows[address] = lease
         client = lease.client
-        if lease.state is not BindingState.ACTIVE or (old is not None and old.client != client):
-            self._confirmed.pop(address, None)
+        if lease.state is not BindingState.ACTIVE or lease.owed or (old is not None and old.client != client):
+            self._confirmed.pop(address, None)  # what is owed stands by itself, and the partner hears it
         if lease.state is BindingState.ACTIVE:
             self.take_offer(address)  # also when the partner leased it: an OFFER that nobody took up must not deny it to its client
         if client:
@@ -211,8 +211,8 @@ class LeaseTable:
     # --- confirmations --------------------------------------------------------------------------------------------------
 
     def confirm(self, address: int, wall: int) -> None:
-        """An ACK of what remains was sent and nothing written: kept in memory until the lease ends or changes hands. A renewal that was
-        under way at the partner ends it not: what the partner tells after it may be of before the ACK."""
+        """An ACK of what remains was sent and nothing written: kept in memory until the lease ends, changes hands, or is owed to the
+        partner. A renewal that was under way at the partner ends it not: what the partner tells after it may be of before the ACK."""
         self._confirmed[address] = wall
 
     def confirmed(self, address: int) -> int:

@@ -38,6 +38,8 @@ def test_table_equals_a_naive_model(steps: list[tuple]) -> None:  # type: ignore
             lease = Lease(address, state, hw=b"\x01" + bytes((client,)) if client else b"")
             table.put(lease, when)
             rows[address] = lease
+            if state is BindingState.ACTIVE:
+                offers.pop(address, None)
             due.pop(address, None)
             if when is not None:
                 due[address] = when
@@ -155,3 +157,28 @@ def test_a_lease_comes_back_from_its_record_as_it_was(lease: Lease) -> None:
 def test_store_keys_carry_the_family() -> None:
     assert lease_key(0x0A000001) == b"\x04\x0a\x00\x00\x01"
     assert len(lease_key(1, 6)) == 17
+
+
+def test_a_confirmation_ends_when_the_partner_is_owed_the_lease() -> None:
+    """It outlives a late renewal of the partner's, but once the lease is owed the partner hears it. Kept beyond that, a partner whose clock
+    is ahead expired the lease again and again, and was told again and again (simulator: seed 500016)."""
+    table = LeaseTable([Pool("p", "n", "fo", ((1, 9),))])
+    lease = Lease(1, BindingState.ACTIVE, hw=b"\x01\x02", ends=100)
+    table.put(lease, None)
+    table.confirm(1, 50)
+    table.put(lease.evolve(ends=120), None)
+    assert table.confirmed(1) == 50
+    table.put(lease.evolve(owed=True), None)
+    assert table.confirmed(1) == 0
+    for other in (lease.evolve(state=BindingState.RELEASED), lease.evolve(hw=b"\x01\x03")):
+        table.put(lease, None)
+        table.confirm(1, 50)
+        table.put(other, None)
+        assert table.confirmed(1) == 0
+
+
+def test_a_lease_voids_every_offer_of_its_address() -> None:
+    table = LeaseTable([Pool("p", "n", "fo", ((1, 9),))])
+    table.offer(1, b"other", 0.0)
+    table.put(Lease(1, BindingState.ACTIVE, hw=b"\x01\x02", ends=100), None)
+    assert table.offered_to(1, 1.0) == b""
