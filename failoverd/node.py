@@ -60,11 +60,14 @@ class Node(House):
         """From the configuration and what the store held; `boot` must be called once before the first step."""
         super().__init__(config, server, stored, now, rng)
         self.names = Names(name_plan(config), self.planner.name_for)
-        self.stopping = False
-        self.clock_synchronised = True
+        self.stopping, self.clock_synchronised = False, True
         self.decisions: deque[Note] = deque(maxlen=DECISIONS)
         self.counts: dict[str, int] = {}
-        self._inputs: dict[type, Callable[..., None]] = {
+        self._inputs = self.routes()
+
+    def routes(self) -> dict[type, Callable[..., None]]:
+        """Which input goes where."""
+        return {
             ClientDatagram: self.datagram,
             InterfaceAddresses: self._addresses,
             LinkUp: lambda i, n: self.endpoints[i.relationship].link_up(i.link, i.outgoing, n, authenticated=i.authenticated),

@@ -33,8 +33,8 @@ def run(node: Node, command: Command, now: Now) -> Answer:
     about_names = node_ddns.VERBS.get(command.verb)
     if about_names is not None:
         return about_names(node, command, now)
-    if command.verb == "backup-made":
-        return _backup_made(node, command, now)
+    if command.verb in _DONE_BY_THE_SHELL:
+        return _kept(node, command, now)
     acting = _MUTATING.get(command.verb)
     if acting is None:
         return "usage", None, f"unknown verb {command.verb!r}", False
@@ -56,11 +56,11 @@ def _endpoint(node: Node, command: Command) -> tuple[Endpoint | None, str]:
 # --- mutating verbs -------------------------------------------------------------------------------------------------------
 
 
-def _backup_made(node: Node, command: Command, now: Now) -> Answer:
-    """The store has made a copy; it is kept who asked for it (safety.md 27)."""
-    path = command.args.get("path", "")
-    event = {"what": f"backup {path}", "subject": "database", "who": command.who, "why": command.why, "wall": now.wall}
-    node.out.writes.append(Write(Kind.EVENT, b"database", json.dumps(event), Origin.OPERATOR, command.verb))
+def _kept(node: Node, command: Command, now: Now) -> Answer:
+    """The shell has done it; it is kept who asked for it (safety.md 27)."""
+    what, subject = _DONE_BY_THE_SHELL[command.verb]
+    event = {"what": what.format(**command.args), "subject": subject, "who": command.who, "why": command.why, "wall": now.wall}
+    node.out.writes.append(Write(Kind.EVENT, subject.encode(), json.dumps(event), Origin.OPERATOR, command.verb))
     return "ok", {"done": True}, "", True
 
 
@@ -196,6 +196,11 @@ def _octets(text: str) -> bytes | None:
         return None
 
 
+_DONE_BY_THE_SHELL = {  # verb -> what is kept, about what
+    "backup-made": ("backup {path}", "database"),
+    "capture-started": ("capture start, at most {max_size} octets", "capture"),
+    "capture-stopped": ("capture stop", "capture"),
+}
 _READING = {
     "status": _status,
     "ddns-status": _ddns_status,

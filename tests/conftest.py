@@ -24,7 +24,7 @@ def part_of(item: pytest.Item) -> str:
         return "interop"
     if "e2e" in folders:
         return "end to end"
-    if {"sim", "scenarios", "replay"} & set(folders):
+    if {"sim", "scenarios", "recording", "replay"} & set(folders):
         return "simulator"
     if item.get_closest_marker("bind"):
         return "BIND"

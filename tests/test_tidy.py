@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 VALUES = frozenset({"notes", "ports"})
 ROOMS = frozenset({"leases", "dhcp", "failover", "ddns"})
-ALL = ROOMS | VALUES | {"config", "compile", "node", "status", "shell", "sim", "decode", "ctl"}
+ALL = ROOMS | VALUES | {"config", "compile", "node", "status", "replay", "shell", "sim", "decode", "ctl"}
 # room -> the rooms it may import beside itself. `failoverd` itself (the version) is everybody's.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "notes": frozenset(),
@@ -29,8 +29,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "compile": VALUES | ROOMS | {"config"},
     "status": VALUES | ROOMS | {"config", "compile", "node"},
     "node": VALUES | ROOMS | {"config", "compile", "status"},
+    "replay": VALUES | ROOMS | {"config", "node"},
     "shell": ALL - {"sim", "decode", "ctl"},
-    "sim": ALL - {"shell", "decode", "ctl"},
+    "sim": ALL - {"replay", "shell", "decode", "ctl"},
     "decode": frozenset(),  # a second opinion: it shares nothing with the codec that it is compared with
     "ctl": frozenset({"decode"}),
 }

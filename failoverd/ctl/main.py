@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from failoverd.ctl import decoding, names, restoring, steering, watching
+from failoverd.ctl import capturing, decoding, names, restoring, steering, watching
 from failoverd.ctl.session import EXIT_CODES, Session, Span, Verbs, changing, did, everywhere, look, pause_of, watchable
 
 if TYPE_CHECKING:
@@ -315,6 +315,7 @@ def explain(session: Session, what: tuple[str, ...]) -> None:
 
 main.add_command(restoring.restore)
 main.add_command(decoding.decode)
+capturing.attach(main)
 steering.attach(main)
 watching.attach(main)
 

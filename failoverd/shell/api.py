@@ -21,6 +21,7 @@ from aiohttp import web
 from failoverd import notes
 from failoverd.ports import Kind, Reply
 from failoverd.shell import access, metrics
+from failoverd.shell.api_capture import CaptureApi, Records
 from failoverd.shell.api_ddns import DdnsApi, DnsTools, no_tools
 from failoverd.shell.api_models import DEEDS, ActRequest, BackupRequest, PartnerDownRequest
 from failoverd.shell.api_requests import (
@@ -139,9 +140,16 @@ class Api:
     """The handlers, and what they share."""
 
     def __init__(
-        self, config: ApiConfig, loop: Commands, store: Archive, watch: Watched | None = None, tools: DnsTools | None = None
+        self,
+        config: ApiConfig,
+        loop: Commands,
+        store: Archive,
+        watch: Watched | None = None,
+        tools: DnsTools | None = None,
+        capture: Records | None = None,
     ) -> None:
         self.config = config
+        self.capture_routes = CaptureApi(self, capture).routes()
         self.ddns_routes = DdnsApi(self, tools or no_tools()).routes()
         self.watch: Watched = watch or Nobody()
         self.loop = loop
@@ -415,6 +423,7 @@ def application(api: Api) -> web.Application:
             web.post(relationship + "pair-init", api.pair_init),
             *(web.post(relationship + verb, api.deed) for verb in DEEDS),
             web.post("/v1/backup", api.backup),
+            *api.capture_routes,
             *api.ddns_routes,
         ]
     )
@@ -422,13 +431,18 @@ def application(api: Api) -> web.Application:
 
 
 async def start_api(
-    api_config: ApiConfig, loop: Commands, store: Archive, watch: Watched | None = None, tools: DnsTools | None = None
+    api_config: ApiConfig,
+    loop: Commands,
+    store: Archive,
+    watch: Watched | None = None,
+    tools: DnsTools | None = None,
+    capture: Records | None = None,
 ) -> RunningApi:
     """Listen on the configured Unix socket and, unless it is "", on the metrics address. `tools`: None without zones.
 
     Raises OSError with a sentence that says why not.
     """
-    api = Api(api_config, loop, store, watch, tools)
+    api = Api(api_config, loop, store, watch, tools, capture)
     sockets = [listen_unix(api_config.socket)]
     apps = [application(api)]
     if api_config.metrics:

@@ -387,6 +387,32 @@ class BackupRequest(Request):
     reason: Reason = ""
 
 
+class CaptureRequest(Request):
+    """Body of capture/start. `max_size`: octets on the disk at most; 0: the daemon's default."""
+
+    max_size: Annotated[int, Field(ge=0, le=1 << 40)] = 0
+    reason: Reason = ""
+
+
+class StopRequest(Request):
+    """Body of capture/stop."""
+
+    reason: Reason = ""
+
+
+class Capture(Answer):
+    """GET /v1/capture, POST /v1/capture/start, POST /v1/capture/stop"""
+
+    running: bool
+    since: Wall
+    steps: Annotated[Count, Field(description="of the recording that runs, or ran last")]
+    max_size: Annotated[Count, Field(description="octets; 0: none is running")]
+    size: Annotated[Count, Field(description="octets on the disk, of earlier recordings as well")]
+    segments: Count
+    directory: Annotated[str, Field(description="on the daemon's host; what failoverctl replay takes")]
+    ended: Annotated[str, Field(description='why the last one ended by itself, "" when it did not')]
+
+
 ANSWERS: dict[str, type[BaseModel]] = {
     "GET /v1/status": Status,
     "GET /v1/leases": LeasePage,
@@ -401,6 +427,9 @@ ANSWERS: dict[str, type[BaseModel]] = {
     "POST /v1/relationships/{name}/pair-init": Act,
     **{f"POST /v1/relationships/{{name}}/{verb}": Deed for verb in DEEDS},
     "POST /v1/backup": BackupDone,
+    "GET /v1/capture": Capture,
+    "POST /v1/capture/start": Capture,
+    "POST /v1/capture/stop": Capture,
     **api_ddns_models.ANSWERS,
 }
 REQUESTS: dict[str, type[BaseModel]] = {
@@ -409,6 +438,8 @@ REQUESTS: dict[str, type[BaseModel]] = {
     "POST /v1/relationships/{name}/pair-init": ActRequest,
     **{f"POST /v1/relationships/{{name}}/{verb}": ActRequest for verb in DEEDS},
     "POST /v1/backup": BackupRequest,
+    "POST /v1/capture/start": CaptureRequest,
+    "POST /v1/capture/stop": StopRequest,
     **api_ddns_models.REQUESTS,
 }
 

@@ -99,6 +99,7 @@ class Loop:
         self.clients, self.partners, self.masters, self.hosts = clients, partners, masters, hosts
         self.counts = Counts()
         self.alive: Callable[[], None] = lambda: None  # called every tick: the service manager's watchdog
+        self.tape: Callable[[Sequence[Input], Now, float, Output], None] | None = None  # capture.py records every step
         self._delays = dict(delays)
         self._least_s = min(self._delays.values(), default=OLD_S)
         self._tick_s = min([TICK_S, *(delay / 6 for delay in self._delays.values())])
@@ -223,7 +224,10 @@ class Loop:
             if inputs or self.node.deadline(now) <= now.mono:
                 self.counts.beats += 1
                 age = 0.0 if self._disk_since is None else now.mono - self._disk_since
-                self._take(self.node.step(inputs, now, age), now)
+                output = self.node.step(inputs, now, age)
+                if self.tape is not None:
+                    self.tape(inputs, now, age, output)
+                self._take(output, now)
                 self.partners.flush()
             self._arm(self.node.deadline(now), now)
 

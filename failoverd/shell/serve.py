@@ -15,6 +15,7 @@ import random
 import signal
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
 
 from failoverd import __version__, compile
@@ -24,6 +25,7 @@ from failoverd.ports import Input, Kind
 from failoverd.shell import clock
 from failoverd.shell.api import start_api
 from failoverd.shell.api_ddns import DnsTools
+from failoverd.shell.capture import Capture
 from failoverd.shell.clients import SERVER_PORT, Clients
 from failoverd.shell.disk import StoreError
 from failoverd.shell.dns import DnsClient
@@ -52,6 +54,7 @@ NOT_IN_SYNC = declare(
     "clocks differ disagree about when a lease ends; after a boot this one promises little until the partner has spoken.",
 )
 LOOK_S = 10.0
+CAPTURES = "capture"  # beside the database
 LAST_LINES_S = 0.2  # how long the log may take when the process must end
 COLLECT = (50_000, 20, 100)  # gc: a full collection over a million leases stalls for half a second (performance.md 3 d)
 
@@ -171,6 +174,7 @@ class Daemon:
             hosts=self.pinger,
         )
         self.loop.alive = self._alive
+        self.capture = Capture(Path(options.local.store.path).parent / CAPTURES, node, self._ended, store.low_water, self._attach)
         self.api: RunningApi | None = None
         self._watchdog_s = watchdog_s()
         self._watched_mono = self._looked_mono = 0.0
@@ -198,7 +202,9 @@ class Daemon:
     async def open_api(self, store: Store) -> None:
         """The control socket and the metrics. CannotStart."""
         try:
-            self.api = await start_api(self.options.local.api, self.loop, Archive(store), self.watch, self.tools)
+            self.api = await start_api(
+                self.options.local.api, self.loop, Archive(store), self.watch, self.tools, capture=self.capture
+            )
         except OSError as error:
             raise CannotStart(EXIT_UNAVAILABLE, error.strerror or str(error)) from error
 
@@ -234,6 +240,7 @@ class Daemon:
         if self.api is not None:
             await self.api.stop()
         await self.loop.stop()
+        await self.capture.stop()
         await self.partners.stop()
         self.interfaces.close()
         self.clients.close()
@@ -242,6 +249,12 @@ class Daemon:
         await self.watch.close()
         await self.masters.close()
         await self.tools.close()
+
+    def _ended(self, note: str, why: str) -> None:
+        self.loop.note(note, detail=why)
+
+    def _attach(self, on: bool) -> None:
+        self.loop.tape = self.capture.record if on else None
 
     def _wanted(self, name: str) -> dict[str, frozenset[tuple[str, str]]]:
         """What each target should show at a name: (type, text)."""

@@ -13,7 +13,7 @@ import pytest
 
 from failoverd.shell.api import start_api
 from failoverd.shell.listen import RunningApi
-from tests.api.fake_daemon import Config, FakeLoop, FakeStore
+from tests.api.fake_daemon import Config, FakeCapture, FakeLoop, FakeStore
 
 
 class Running:
@@ -40,7 +40,7 @@ async def start() -> AsyncIterator[Start]:
         async def run(**config: Any) -> Running:
             settings = Config(str(place / "api.sock"), **config)
             loop, store = FakeLoop(), FakeStore()
-            api = await start_api(settings, loop, store)
+            api = await start_api(settings, loop, store, capture=FakeCapture())
             stack.push_async_callback(api.stop)
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.UnixConnector(settings.socket)))
             return Running(settings, loop, store, api, session)

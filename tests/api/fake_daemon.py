@@ -17,6 +17,7 @@ from typing import Any
 from failoverd.notes import CATALOGUE
 from failoverd.ports import Kind, Origin, Reply
 from failoverd.shell.api import start_api
+from failoverd.shell.capture import CaptureRefused
 from failoverd.shell.journal import Past
 from failoverd.shell.listen import RunningApi
 from failoverd.shell.loop import Counts
@@ -276,6 +277,8 @@ BODIES: dict[str, Any] = {
     **{verb: {"consequences": [f"{verb} has this consequence", "and that"]} for verb in DEEDS},
     "conflicts": CONFLICTS,
     "backup-made": {"done": True},
+    "capture-started": {"done": True},
+    "capture-stopped": {"done": True},
     "status": STATUS,
     "lease-list": {"leases": LEASES, "more": False},
     "lease-get": LEASES[0],
@@ -364,6 +367,26 @@ class FakeStore:
 
 
 @dataclass
+class FakeCapture:
+    """Records nothing."""
+
+    running: bool = False
+    refuses: str = ""
+
+    def start(self, max_bytes: int, wall: float) -> None:
+        if self.refuses:
+            raise CaptureRefused(self.refuses)
+        self.running, self.max_bytes = True, max_bytes
+
+    async def stop(self) -> None:
+        self.running = False
+
+    def status(self) -> dict[str, object]:
+        size = {"max_size": self.max_bytes if self.running else 0, "size": 3 << 20, "segments": 2, "steps": 7}
+        return {"running": self.running, "since": WALL if self.running else 0.0, **size, "directory": "/var/x", "ended": ""}
+
+
+@dataclass
 class Config:
     socket: str
     operators: list[str] = field(default_factory=lambda: [ME])
@@ -380,7 +403,8 @@ class ThreadedDaemon:
         self._thread = threading.Thread(target=self._events.run_forever)
         self._thread.start()
         self.watch = FakeWatch()
-        self._api: RunningApi = self._run(start_api(config, self.loop, self.store, self.watch))
+        self.capture = FakeCapture()
+        self._api: RunningApi = self._run(start_api(config, self.loop, self.store, self.watch, capture=self.capture))
 
     def _run(self, doing: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(doing, self._events).result(10)

@@ -19,7 +19,7 @@ from failoverd.shell import api_ddns_models
 from failoverd.shell.api import start_api
 from failoverd.shell.api_models import ANSWERS, Failure
 from failoverd.shell.loop import Counts
-from tests.api.fake_daemon import ME, WALL, Config, FakeStore
+from tests.api.fake_daemon import ME, WALL, Config, FakeCapture, FakeStore
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "pair.toml"
 ADDRESS = 10 << 24 | 10 << 16 | 120
@@ -60,7 +60,7 @@ def booted() -> NodeLoop:
 async def test_every_answer_of_the_node_follows_the_schema(tmp_path: Path) -> None:
     config = Config(str(tmp_path / "api.sock"), metrics="127.0.0.1:0")
     loop = booted()
-    api = await start_api(config, loop, FakeStore())
+    api = await start_api(config, loop, FakeStore(), capture=FakeCapture())
     try:
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(config.socket)) as session:
             for path, model in ANSWERS.items():

@@ -106,6 +106,9 @@ JSON_VERBS = {
     "POST /v1/relationships/{name}/recover": ("recover", "office", "--yes"),
     "POST /v1/relationships/{name}/pool-rebalance": ("pool", "rebalance", "office", "--yes"),
     "POST /v1/backup": ("backup",),
+    "GET /v1/capture": ("capture", "status"),
+    "POST /v1/capture/start": ("capture", "start"),
+    "POST /v1/capture/stop": ("capture", "stop"),
 }
 
 
@@ -116,6 +119,7 @@ def test_every_answer_has_a_verb() -> None:
 @pytest.mark.parametrize("path", JSON_VERBS)
 def test_json_follows_the_schema(shell: Shell, path: str, tmp_path: Path) -> None:
     verb = JSON_VERBS[path] if path != "POST /v1/backup" else ("backup", str(tmp_path / "copy.db"))
+    shell.daemon.capture.running = path.endswith("stop")
     before = shell.run("-o", "json", *verb)
     assert (before.exit_code, before.stderr) == (0, "")
     ANSWERS[path].model_validate_json(before.stdout)

@@ -1,0 +1,309 @@
+"""Recording what the node is stepped with, for `failoverctl replay`: a ring of segments in a directory beside the database.
+
+Each segment begins with the whole memory of the node, written by a forked child: what it sees stands still, and this process goes on
+serving (a hundred thousand leases take seconds to write down). Steps are appended behind the beats, by a thread. Off, it costs a
+comparison a beat.
+
+It never stands in the way: what cannot be written (disk full, disk slow, memory too large for its room) ends the recording with a note,
+never the server. No key is an input of the node, so none is recorded; leases, names and packets are, in files of mode 0600.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from failoverd.node import Node
+from failoverd.notes import declare
+from failoverd.ports import Input, Now, Output
+from failoverd.replay import steps
+from failoverd.replay.player import START, STEPS, head_lines
+from failoverd.replay.snapshot import SnapshotError
+
+SEGMENTS = 4  # of the ring: the oldest goes when a new one begins
+LEAST_BYTES = 1 << 20
+DEFAULT_BYTES = 256 << 20
+FLUSH_BYTES, FLUSH_S = 1 << 16, 1.0
+BUFFER_BYTES = 16 << 20  # waiting for the disk; beyond it the recording ends
+BLOCK_LINES = 512
+EXIT_TOO_LARGE, EXIT_UNKNOWN = errno.EFBIG, 200
+
+STOPPED = declare(
+    "capture-ended",
+    "warning",
+    "The recording of `failoverctl capture` ended by itself, the detail says why (disk full or slow, or the leases need more room than "
+    "--max-size gives). The server is not affected; what was recorded before can be replayed.",
+)
+
+
+class CaptureRefused(Exception):
+    """Why no recording can begin, or end."""
+
+
+class Capture:
+    """The recorder. `record` is called after each step while `running`."""
+
+    def __init__(
+        self, directory: Path, node: Node, note: Callable[[str, str], None], low: Callable[[], bool], attach: Callable[[bool], None]
+    ) -> None:
+        """Off. `low`: the disk has little room (safety.md 7). `attach`: the loop is to call `record`, or no longer."""
+        self.directory, self.node, self._note, self._low, self._attach = directory, node, note, low, attach
+        self.running = False
+        self.since = 0.0
+        self.max_bytes = 0
+        self.ended = ""  # why the last one ended by itself
+        self.steps = 0
+        self._number = 0
+        self._file = -1
+        self._size = 0  # of the .steps of this segment
+        self._lines: list[str] = []
+        self._waiting = self._buffered = 0
+        self._flushed = 0.0
+        self._jobs: asyncio.Queue[tuple[Callable[[], None], bool] | None] = (
+            asyncio.Queue()
+        )  # and whether it is done after a failure
+        self._worker: asyncio.Task[None] | None = None
+        self._child = 0
+
+    # --- the operator -----------------------------------------------------------------------------------------------------
+
+    def start(self, max_bytes: int, wall: float) -> None:
+        """Begin. CaptureRefused says why not. Blocking for as long as a fork takes."""
+        if self.running:
+            raise CaptureRefused("a recording is already running: `failoverctl capture stop` ends it")
+        if self._child or (self._worker is not None and not self._worker.done()):
+            raise CaptureRefused("the last recording is still being ended; try again")
+        if max_bytes < LEAST_BYTES:
+            raise CaptureRefused(f"--max-size {max_bytes}: at least {LEAST_BYTES} octets (1M)")
+        if self._low():
+            raise CaptureRefused("the disk of the lease database has little room: it is kept for leases")
+        try:
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            room = shutil.disk_usage(self.directory).free
+            if room < 2 * max_bytes:
+                raise CaptureRefused(
+                    f"{self.directory}: only {room} octets are free, a recording wants twice --max-size {max_bytes}"
+                )
+            self.max_bytes, self.since, self.ended, self.steps = max_bytes, wall, "", 0
+            self._number = max((_number(path) for path in self.directory.glob("[0-9]*.*")), default=0)
+            self._worker = asyncio.get_running_loop().create_task(self._work(), name="capture")
+            self.running = True
+            self._begin(wall)
+        except OSError as error:
+            self._close(f"{self.directory}: {error.strerror or error}")
+            raise CaptureRefused(self.ended) from error
+        if not self.running:
+            raise CaptureRefused(self.ended)
+        self._attach(True)
+
+    async def stop(self) -> None:
+        """End; what was stepped until now is in the files."""
+        if self.running:
+            self._close("")
+        if self._worker is not None:
+            await self._worker
+            self._worker = None
+
+    def status(self) -> dict[str, object]:
+        """What the API says."""
+        sizes = [path.stat().st_size for path in self.directory.glob("[0-9]*.*")] if self.directory.is_dir() else []
+        return {
+            "running": self.running,
+            "since": self.since if self.running else 0.0,
+            "steps": self.steps,
+            "max_size": self.max_bytes if self.running else 0,
+            "size": sum(sizes),
+            "segments": len(self._starts()),
+            "directory": str(self.directory),
+            "ended": self.ended,
+        }
+
+    def _starts(self) -> list[Path]:
+        return sorted(self.directory.glob(f"[0-9]*{START}")) if self.directory.is_dir() else []
+
+    # --- the beats --------------------------------------------------------------------------------------------------------
+
+    def record(self, inputs: Sequence[Input], now: Now, age_s: float, output: Output) -> None:
+        """One step that was just taken. Whatever goes wrong in here is no reason to end the server."""
+        try:
+            self._record(inputs, now, age_s, output)
+        except OSError as error:
+            self._close(f"{self.directory}: {error.strerror or error}")
+        except Exception as error:
+            self._close(f"a step could not be written down, a mistake of ours, please report it: {error!r}")
+
+    def _record(self, inputs: Sequence[Input], now: Now, age_s: float, output: Output) -> None:
+        line = steps.write(inputs, now, age_s, output) + "\n"
+        self.steps += 1
+        self._lines.append(line)
+        self._waiting += len(line)
+        self._size += len(line)
+        if self._waiting >= FLUSH_BYTES or now.mono - self._flushed >= FLUSH_S:
+            self._flushed = now.mono
+            self._flush()
+        if self._buffered > BUFFER_BYTES:
+            self._close("the disk does not keep up with the steps")
+        elif self._size >= self.max_bytes // SEGMENTS // 2:
+            self._end_segment()
+            self._begin(now.wall)
+
+    def _flush(self) -> None:
+        if not self._lines:
+            return
+        data, file = "".join(self._lines).encode("utf-8", "backslashreplace"), self._file
+        self._lines, self._waiting = [], 0
+        self._buffered += len(data)
+
+        def write() -> None:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            self._buffered -= len(data)
+
+        self._jobs.put_nowait((write, False))
+
+    def _end_segment(self) -> None:
+        self._flush()
+        file, self._file = self._file, -1
+        if file >= 0:
+            self._jobs.put_nowait((lambda: os.close(file), True))
+
+    def _begin(self, wall: float) -> None:
+        """A new segment: its beginning by a child, its steps by us."""
+        if self._low():
+            self._close("the disk of the lease database has little room")
+            return
+        if self._child:
+            self._close("the server's memory takes longer to write down than a segment of --max-size lasts: give more")
+            return
+        self._number += 1
+        name = self.directory / f"{self._number:06}"
+        self._file = os.open(name.with_suffix(STEPS), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._size = 0
+        self._jobs.put_nowait((self._drop_old, False))
+        self._child = _fork(self.node, wall, name.with_suffix(START), self.max_bytes // SEGMENTS // 2)
+        asyncio.get_running_loop().create_task(self._await_child(self._child))
+
+    def _drop_old(self) -> None:
+        newest = self._number
+        for path in self.directory.glob("[0-9]*.*"):
+            if _number(path) <= newest - SEGMENTS:
+                path.unlink(missing_ok=True)
+
+    async def _await_child(self, child: int) -> None:
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        self._child = 0
+        code = os.waitstatus_to_exitcode(status)
+        if code and self.running:
+            self._close(_why(code, self.max_bytes))
+
+    async def _work(self) -> None:
+        """Jobs in their order, in a thread; after a failure the rest is dropped."""
+        failed = False
+        while (job := await self._jobs.get()) is not None:
+            do, always = job
+            if failed and not always:
+                continue
+            try:
+                await asyncio.to_thread(do)
+            except OSError as error:
+                failed = True
+                if self.running:
+                    self._close(f"{self.directory}: {error.strerror or error}")
+
+    def _close(self, why: str) -> None:
+        """The end, by the operator ("") or by itself."""
+        if not self.running:
+            return
+        self.running, self.ended = False, why
+        self._attach(False)
+        self._end_segment()
+        self._buffered = 0
+        self._jobs.put_nowait(None)
+        if why:
+            self._note(STOPPED, why)
+
+
+def _number(path: Path) -> int:
+    """Of a file of a segment: NUMBER.start, NUMBER.steps, or a NUMBER.start.new that a child did not finish."""
+    digits = path.name.partition(".")[0]
+    return int(digits) if digits.isascii() and digits.isdecimal() else 0
+
+
+def _why(code: int, max_bytes: int) -> str:
+    if code == EXIT_TOO_LARGE:
+        return f"the server's memory alone needs more than an eighth of --max-size {max_bytes}: give more"
+    if code == EXIT_UNKNOWN:
+        return "the server's memory holds something that cannot be written down: a mistake of ours, please report it"
+    return f"the server's memory could not be written: {os.strerror(code) if 0 < code < EXIT_UNKNOWN else f'signal {-code}'}"
+
+
+def _fork(node: Node, wall: float, path: Path, limit: int) -> int:
+    """A child that writes the node down as it is in this moment; its process id."""
+    child = os.fork()
+    if not child:
+        _child(node, wall, path, limit)
+    return child
+
+
+def _child(node: Node, wall: float, path: Path, limit: int) -> NoReturn:
+    """In the child: nothing of the parent's is touched, and it ends without cleaning up behind itself."""
+    code = EXIT_UNKNOWN
+    try:
+        gc.disable()
+        signal.set_wakeup_fd(-1)  # the parent's event loop listens at the other end
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.nice(10)
+        _first_to_go()
+        unfinished = path.with_suffix(START + ".new")
+        file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        code = _written(file, node, wall, limit)
+        if not code:
+            os.rename(unfinished, path)
+        else:
+            os.unlink(unfinished)
+    except OSError as error:
+        code = error.errno or EXIT_UNKNOWN
+    except SnapshotError:
+        code = EXIT_UNKNOWN
+    finally:
+        os._exit(code)
+
+
+def _first_to_go() -> None:
+    """Should memory run short, the kernel ends this child and not the server."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        return
+
+
+def _written(file: int, node: Node, wall: float, limit: int) -> int:
+    """Write all lines; 0, or EXIT_TOO_LARGE."""
+    block: list[str] = []
+    size = 0
+
+    def put() -> None:
+        rest = memoryview("".join(block).encode("utf-8", "backslashreplace"))
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        block.clear()
+
+    for line in head_lines(node, wall):
+        block.append(line + "\n")
+        size += len(line) + 1
+        if size > limit:
+            return EXIT_TOO_LARGE
+        if len(block) >= BLOCK_LINES:
+            put()
+    put()
+    return 0

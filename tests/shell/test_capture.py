@@ -1,0 +1,197 @@
+"""The ring of a recording: it is bounded, each segment of it can be played, and nothing that befalls it reaches the server."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from failoverd.node import Node
+from failoverd.notes import Note
+from failoverd.replay.player import play, segments
+from failoverd.shell import capture as capturing
+from failoverd.shell.capture import LEAST_BYTES, STOPPED, Capture, CaptureRefused
+from tests.pair.duo import Duo, normal
+
+
+class Recorded:
+    """A Node of a pair, its recorder, and what that said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.duo: Duo = normal()
+        self.node: Node = self.duo.nodes["p"]
+        self.low = False
+        self.notes: list[tuple[str, str]] = []
+        self.on = False
+        self.duo.nodes["p"] = self  # type: ignore[assignment]
+        self.capture = Capture(
+            folder / "capture", self.node, lambda name, why: self.notes.append((name, why)), lambda: self.low, self.attach
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.node, name)
+
+    def attach(self, on: bool) -> None:
+        self.on = on
+
+    def step(self, inputs: Any, now: Any, age_s: float = 0.0) -> Any:
+        output = self.node.step(inputs, now, age_s)
+        if self.on:
+            self.capture.record(inputs, now, age_s, output)
+        return output
+
+    def fill(self) -> None:
+        """Until the next segment begins, or the recording ends."""
+        number = self.capture._number
+        for _ in range(2000):
+            if self.capture._number != number or not self.capture.running:
+                return
+            self.node.decisions.clear()
+            self.duo.discover("p", 7, secs=9)
+        raise AssertionError("the segment does not end")
+
+    async def child(self) -> None:
+        """The segment that was begun has its beginning."""
+        for _ in range(1000):
+            if not self.capture._child:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the child does not end")
+
+    async def ended(self) -> None:
+        """The recording ended by itself."""
+        for _ in range(1000):
+            if not self.capture.running:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it does not end")
+
+
+def open_files() -> list[str]:
+    """What this process has open."""
+    links = [Path("/proc/self/fd") / each for each in os.listdir("/proc/self/fd")]
+    return [os.readlink(link) for link in links if link.is_symlink()]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recorded:
+    return Recorded(tmp_path)
+
+
+async def test_what_is_recorded_is_replayed_bit_for_bit(recorded: Recorded) -> None:
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    assert recorded.duo.dora("p", 1) is not None
+    await recorded.child()
+    recorded.duo.run(30)
+    await recorded.capture.stop()
+    assert not recorded.on
+    (start,) = segments(recorded.capture.directory)
+    played = list(play(start))
+    assert len(played) == recorded.capture.steps > 20
+    assert all(each.same for each in played)
+    assert {path.stat().st_mode & 0o777 for path in recorded.capture.directory.iterdir()} == {0o600}
+    assert recorded.capture.directory.stat().st_mode & 0o777 == 0o700
+    assert recorded.notes == []
+
+
+async def test_the_ring_is_bounded_and_each_segment_can_be_played(recorded: Recorded) -> None:
+    recorded.capture.start(LEAST_BYTES * 2, recorded.duo.now.wall)
+    await recorded.child()
+    for _ in range(12):
+        recorded.fill()
+        await recorded.child()
+    await recorded.capture.stop()
+    status = recorded.capture.status()
+    assert (status["segments"], status["running"]) == (4, False)
+    assert LEAST_BYTES // 2 < int(str(status["size"])) <= 2 * LEAST_BYTES
+    found = segments(recorded.capture.directory)
+    assert [int(start.stem) for start in found] == [10, 11, 12, 13]
+    assert all(each.same for start in found[-2:] for each in play(start))
+
+
+async def test_a_second_recording_goes_on_behind_the_first(recorded: Recorded) -> None:
+    for _ in range(2):
+        recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+        await recorded.child()
+        recorded.duo.run(1)
+        await recorded.capture.stop()
+    assert [start.stem for start in segments(recorded.capture.directory)] == ["000001", "000002"]
+
+
+@pytest.mark.parametrize("what", ["running", "small", "low", "full", "place"])
+def test_why_no_recording_begins(recorded: Recorded, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def begin() -> None:
+        size = LEAST_BYTES * 64
+        if what == "running":
+            recorded.capture.start(size, 1.0)
+        elif what == "small":
+            size = LEAST_BYTES - 1
+        elif what == "low":
+            recorded.low = True
+        elif what == "full":
+            size = 1 << 60
+        else:
+            recorded.capture.directory.write_text("in the way")
+        with pytest.raises(CaptureRefused):
+            recorded.capture.start(size, 1.0)
+        assert recorded.on is (what == "running")
+        await recorded.child()
+        await recorded.capture.stop()
+
+    asyncio.run(begin())
+
+
+async def test_a_full_disk_ends_the_recording_and_nothing_else(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    await recorded.child()
+    recorded.duo.run(5)
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(capturing.os, "write", full)
+    recorded.duo.run(5)
+    await recorded.ended()
+    monkeypatch.undo()
+    assert not recorded.on
+    assert [name for name, _ in recorded.notes] == [STOPPED]
+    assert "No space left on device" in recorded.notes[0][1]
+    assert "No space left" in str(recorded.capture.status()["ended"])
+    assert recorded.duo.dora("p", 3) is not None
+    await recorded.capture.stop()
+    assert not any(str(recorded.capture.directory) in each for each in open_files()), "the file is closed all the same"
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    await recorded.child()
+    await recorded.capture.stop()
+
+
+async def test_a_memory_that_is_too_large_for_its_room_is_said(recorded: Recorded) -> None:
+    recorded.node.decisions.extend(Note("offered", 1.0, detail="x" * 300) for _ in range(1000))
+    recorded.capture.start(LEAST_BYTES, recorded.duo.now.wall)
+    await recorded.ended()
+    assert "give more" in recorded.notes[0][1]
+    await recorded.capture.stop()
+    assert not list(recorded.capture.directory.glob("*.start*"))
+
+
+async def test_a_mistake_while_recording_does_not_reach_the_server(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    await recorded.child()
+    monkeypatch.setattr(capturing.steps, "write", lambda *args: 1 / 0)
+    recorded.duo.run(1)
+    assert "a mistake of ours" in recorded.notes[0][1]
+    assert not recorded.on
+    await recorded.capture.stop()
+
+
+async def test_a_disk_that_gets_full_meanwhile_ends_it(recorded: Recorded) -> None:
+    recorded.capture.start(LEAST_BYTES * 2, recorded.duo.now.wall)
+    await recorded.child()
+    recorded.low = True
+    recorded.fill()
+    assert "little room" in recorded.notes[0][1]
+    await recorded.capture.stop()
