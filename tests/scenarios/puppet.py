@@ -23,7 +23,7 @@ class Puppet:
         self.wires: list[int] = []
         self.xid = 100
 
-    def link_up(self, wire: int, outgoing: bool) -> None:
+    def link_up(self, wire: int, outgoing: bool, relationship: str) -> None:
         """The server dialled, or answered."""
         self.wires.append(wire)
 
@@ -34,7 +34,7 @@ class Puppet:
         """One connection fewer."""
         self.wires = [each for each in self.wires if each != wire]
 
-    def connect_failed(self, reason: str) -> None:
+    def connect_failed(self, reason: str, relationship: str) -> None:
         """This one never dials."""
 
     def say(self, words: list[str], options: dict[str, str]) -> Message:

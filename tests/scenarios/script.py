@@ -20,6 +20,7 @@ from tests.scenarios.stage import ADDRESS, TERMS, Stage
 from tests.scenarios.words import dotted, lease_line, said
 
 CLIENT_WAIT_S = 0.1
+PING_WAIT_S = 1.2  # an OFFER waits for the ping
 SETTLE_S = 0.05
 UNTIL_S = 300.0
 STEP_S = 0.05
@@ -62,6 +63,7 @@ class Script:
         """Nobody is on the stage; the first command is `pair` or `scripted`."""
         self._stage: Stage | None = None
         self.copies: dict[str, object] = {}
+        self.pings = False
 
     @property
     def stage(self) -> Stage:
@@ -86,8 +88,9 @@ class Script:
     # --- the stage --------------------------------------------------------------------------------------------------------
 
     def _pair(self, words: list[str], options: dict[str, str], scripted: bool = False) -> None:
-        """pair [mclt=60s lease=10m delay=10s window=10 split=128 pool=8 abandon=3m primary=a tls=yes lone_boot=bounded]"""
+        """pair [mclt=60s lease=10m delay=10s window=10 split=128 pool=8 abandon=3m primary=a tls=yes lone_boot=bounded ping=true]"""
         self._stage = Stage(options, scripted)
+        self.pings = options.get("ping") == "true"
         shown = {**TERMS, **options}
         self.stage.lines.append("  ".join(f"{name} {value}" for name, value in shown.items()))
 
@@ -179,6 +182,10 @@ class Script:
         """master down|up: the DNS master hears nothing, or answers"""
         self.stage.master_up = words[0] == "up"
 
+    def _squatter(self, words: list[str], options: dict[str, str]) -> None:
+        """squatter 10.10.0.10: somebody uses the address without having asked, and answers pings"""
+        self.stage.squatters.add(_address(words[0]))
+
     # --- the operator -----------------------------------------------------------------------------------------------------
 
     def _operator(self, words: list[str], options: dict[str, str]) -> None:
@@ -265,7 +272,7 @@ class Script:
         self.stage.tell(f"client {client.number} -> {aim}  {what}{f'  secs {secs}' if secs else ''}")
         heard = len(client.heard)
         self.stage.to_servers(client, data, to, unicast=unicast)
-        self._let(CLIENT_WAIT_S)
+        self._let(PING_WAIT_S if what == "DISCOVER" and self.pings else CLIENT_WAIT_S)
         if len(client.heard) == heard and "RELEASE" not in what and "DECLINE" not in what:
             self.stage.tell(f"client {client.number}   hears nothing")
 

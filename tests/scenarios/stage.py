@@ -16,7 +16,7 @@ from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover.message import Framer
 from failoverd.failover.reasons import CONNECT_FAILED
 from failoverd.notes import Note
-from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate, Now, Output
+from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate, Now, Output, ProbeAnswer
 from failoverd.sim.master import Master
 from failoverd.sim.network import Peer, Tcp
 from failoverd.sim.server import RELATIONSHIP, Server
@@ -55,7 +55,7 @@ max-balance = "1h"
 lone-boot = "{lone_boot}"
 {tls}
 [dhcp]
-ping-check = false
+ping-check = {ping}
 lease-time = "{lease}"
 min-lease-time = "30s"
 max-lease-time = "{lease}"
@@ -88,11 +88,12 @@ TERMS = {
     "abandon": "3m",
     "primary": "a",
 }
+HIDDEN = {"lone_boot": "bounded", "tls": "", "ping": "false"}
 
 
 def config(terms: dict[str, str]) -> Config:
     """The configuration of both servers: lab values of dhcpd's, lease 600 s, MCLT 60 s; max-response-delay is the least that we take."""
-    values: dict[str, object] = {**TERMS, "lone_boot": "bounded", "tls": "", **terms}
+    values: dict[str, object] = {**TERMS, **HIDDEN, **terms}
     last = FIRST % 256 + int(str(values.pop("pool"))) - 1
     values["tls"] = TLS if values["tls"] else ""
     values["secondary"] = "b" if values["primary"] == "a" else "a"
@@ -143,10 +144,10 @@ class Wire(Tcp):
         super().__init__(world)
         self.dialled: dict[str, int] = {}
 
-    def connect(self, caller: Peer, callee: Peer) -> None:
+    def connect(self, caller: Peer, callee: Peer, relationship: str = RELATIONSHIP) -> None:
         """One attempt."""
         self.dialled[caller.name] = self.dialled.get(caller.name, 0) + 1
-        super().connect(caller, callee)
+        super().connect(caller, callee, relationship)
 
 
 class Actor(Server):
@@ -156,7 +157,7 @@ class Actor(Server):
 
     def boot(self) -> None:
         """Start; whatever the state is then, it is told."""
-        self._state = ""
+        self._states.clear()
         super().boot()
 
     def _take(self, output: Output, now: Now) -> None:
@@ -178,6 +179,7 @@ class Stage:
         self.config = config(terms)
         self.framers: dict[tuple[str, int], Framer] = {}
         self.clients: dict[int, Client] = {}
+        self.squatters: set[int] = set()
         self.puppet = Puppet(self.world, "b", ADDRESS["b"], self.tcp) if scripted else None
         self.servers = {name: self._server(name) for name in ("a" if scripted else "ab")}
         if self.puppet is not None:
@@ -271,8 +273,9 @@ class Stage:
         self.world.after(HOP_S, lambda: client.hear(send.data))
 
     def _probe(self, server: Server, address: int) -> None:
-        """No scenario has the ping check on."""
-        raise AssertionError(f"{server.name} pings {address}")
+        self.tell(f"{server.name} -> {dotted(address)}  ping{'' if address in self.squatters else ': nobody answers'}")
+        if address in self.squatters:
+            self.world.after(HOP_S, lambda: server.deliver(ProbeAnswer(address, True, server.clock.read().mono)))
 
     def _to_master(self, server: Server, send: DnsUpdate | DnsQuery) -> None:
         life, open_ = server.boots, [True]
