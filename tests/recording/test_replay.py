@@ -73,8 +73,8 @@ def test_a_replay_says_at_which_step_it_diverges(tmp_path: Path, monkeypatch: py
     start = tape.save(tmp_path)
     decide = serve.decide
 
-    def decides_differently(*args: Any) -> serve.Decision:
-        decision = decide(*args)
+    def decides_differently(*args: Any, **more: Any) -> serve.Decision:
+        decision = decide(*args, **more)
         decision.detail += ", another version"
         return decision
 
@@ -243,6 +243,7 @@ def test_every_input_is_read_as_it_was_written() -> None:
         ports.ConnectFailed("fo", "no", True),
         ports.LinkSecurity("fo", 1.0, 2.0, "p", "r", 3.0),
         ports.DnsAnswer(1, "NOERROR", "10.0.0.53", "", (("A", "10.0.0.1"),), 0.1, 2),
+        ports.ProbeAnswer(1, True, 1.5, "no route"),
         ports.ZoneHosts("example.", ("ns.example.",)),
         ports.Command(1, "status", {"relationship": "fo"}, "root", "why ü"),
         ports.ClockState(True),
