@@ -55,7 +55,7 @@ def test_safety_26_two_daemons_with_tls() -> None:
         for server in (first, second):
             server.start(new_pair=True)
         normal((first, second))
-        assert (first.link()["dialect"], second.link()["dialect"]) == (2, 2)
+        assert (first.link()["dialect"], second.link()["dialect"]) == (3, 3)
         assert first.link()["differences"] == []
         load = site.load("load", 10, 50)
         until("10 leases are acknowledged", lambda: len(acknowledged(load)) == 10, 30)
