@@ -94,7 +94,7 @@ class Links:
         self.dialing = False
         self.next_dial = now.mono
         self.offset_from = now.mono
-        self.clock_gap = now.wall - now.mono
+        self.clock_gap = self.reference_gap = now.wall - now.mono
         self.newest_offset = record.offset or 0
         self.heard_state = False  # the partner's STATE was received on this link
         self._sent_now = False
@@ -105,8 +105,18 @@ class Links:
 
     @property
     def slack_s(self) -> int:
-        """How far a comparison across the clocks errs to the safe side (safety.md 10): by the offset as it was measured, or as it is now
-        that our clock was set since, or as the newest message has it, whichever is most. After a reboot nobody can tell."""
+        """How far a comparison across the clocks errs to the safe side (safety.md 10)."""
+        return max(self._margin(), self.set_back_s)
+
+    @property
+    def set_back_s(self) -> int:
+        """By how much our wall clock was set back while this process ran, since it was last compared with the partner's: every time that
+        was noted before lies so much later in truth than it reads now. Before the start nobody can tell, but see the check of the boot."""
+        return max(0, round(self.reference_gap - self.clock_gap))
+
+    def _margin(self) -> int:
+        """The offset as it was measured, or as it is now that our clock was set since, or as the newest message has it, whichever is most.
+        After a reboot nobody can tell."""
         offset = self.record.offset
         if offset is None:
             return UNKNOWN_OFFSET_S
@@ -119,7 +129,10 @@ class Links:
         self.clock_gap = now.wall - now.mono
 
     def _measured(self, offset: int, now: Now) -> None:
+        if self.record.doubt is not None:
+            self.record.doubt -= self.set_back_s
         self.record.offset, self.record.offset_gap = offset, now.wall - now.mono
+        self.reference_gap = self.record.offset_gap
         self.offset_from = now.mono
 
     def on_message(self, message: Message, now: Now) -> None:
@@ -374,7 +387,7 @@ class Links:
         partner-down for long, and what it sends says nothing of when it went there (safety.md 11, 17)."""
         record = self.record
         assert record.offset is not None
-        record.proven = max(record.proven, min(int(now.wall), message.time - record.offset))
+        record.proven = min(int(now.wall), max(record.proven, message.time - record.offset))  # both clocks may have been set back
 
     def _heard_generation(self, message: Message) -> None:
         """How far the partner's database has come; durable before the ack that this step may send (safety.md 15)."""

@@ -109,16 +109,16 @@ class Standing(Links):
             self.record.doubt = None
 
     def _doubt(self, contact: int, now: Now) -> None:
-        bound = contact - self.slack_s
-        self.record.doubt = None if self.terms.lone_boot_serve else bound if self.doubt is None else min(bound, self.doubt)
+        bound, before = contact - self._margin(), self.record.doubt
+        self.record.doubt = None if self.terms.lone_boot_serve else bound if before is None else min(bound, before)
         if self.doubt is not None:
             until = self.doubt + self.record.mclt_s
             self.house.note(reasons.DOUBT, now, subject=self.terms.name, detail=f"new grants end by {until}")
 
     @property
     def doubt(self) -> int | None:
-        """The bound of a lone boot (safety.md 11); None when not in doubt."""
-        return self.record.doubt
+        """The bound of a lone boot (safety.md 11), in our wall clock as it reads now; None when not in doubt."""
+        return None if self.record.doubt is None else self.record.doubt - self.set_back_s
 
     # --- what others ask --------------------------------------------------------------------------------------------------
 

@@ -158,7 +158,8 @@ class Transitions(Agreement):
         if new is S.PARTNER_DOWN and (old is not S.PARTNER_DOWN or not record.partner_down_since):
             record.epoch = min(record.epoch + 1, private.NEWEST_EPOCH)
             record.partner_down_since = int(now.wall)
-            record.wait_all = record.wait_all or waits.partner_may_hold_our_half(record, old, self.boot, now.wall)
+            late = now.wall + self.set_back_s
+            record.wait_all = record.wait_all or waits.partner_may_hold_our_half(record, old, self.boot, late)
             record.wait_mclt_s = max(record.wait_mclt_s, waits.forgotten_for(record, self.boot))
             self.tried_since_boot = True
         elif new is not S.PARTNER_DOWN:
@@ -213,7 +214,7 @@ class Transitions(Agreement):
         """Declare the partner down (safety.md 12). The caller has checked that there is no contact. `since`: 0, or when the partner
         was certainly dead. Declared in doubt whose bound has passed, or without the leases of before
         (safety.md 15, 16), every address that is not ACTIVE waits."""
-        self.record.wait_all = self.record.wait_all or waits.past_bound(self.record, now.wall)
+        self.record.wait_all = self.record.wait_all or waits.past_bound(self.record, now.wall + self.set_back_s)
         if self.doubt is not None:
             self.record.partner_down_since = 0  # what was declared before the doubt is void, the waits begin anew
         self.record.doubt = None

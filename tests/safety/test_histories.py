@@ -688,3 +688,70 @@ def test_a_name_that_the_partner_removed_for_want_of_an_update_is_looked_at_agai
     endpoint.apart_since = int(duo.now.wall) - 5
     apart = node._granted_apart("fo", ServerState.COMMUNICATIONS_INTERRUPTED, endpoint.rights(duo.now))
     assert [lease.address for lease in apart] == [ack.yiaddr]
+
+
+# --- the wall clock is set back while the server runs (safety.md 10) ---------------------------------------------------------
+
+
+def set_back(duo: Duo, seconds: float) -> None:
+    duo.now = Now(duo.now.wall - seconds, duo.now.mono)
+
+
+def test_rule_10_a_clock_set_back_in_doubt_does_not_lengthen_the_bound() -> None:
+    """Cut at 20 s, booted alone, and at 90 s the clock goes back an hour: the bound of rule 11, a time of day, was an hour away again, and
+    new clients got leases that ended 69 minutes after the last contact, with an MCLT of 10."""
+    duo = normal()
+    duo.run(30)
+    duo.cut()
+    duo.crash("s")
+    duo.start("s")
+    duo.run(60)
+    endpoint = duo.nodes["s"].endpoints["fo"]
+    contact_mono = duo.now.mono - (duo.now.wall - endpoint.record.proven)
+    set_back(duo, 3600)
+    for mac in range(50, 54):
+        ack = duo.dora("s", mac)
+        assert ack is None or duo.now.mono + lease_s(ack) <= contact_mono + 600 + 1, mac
+        duo.run(200, step_s=5)
+    assert kind(duo.dora("s", 54)) == "silence", "the bound has passed"
+    assert duo.command("s", "partner-down").code == "ok"
+    assert endpoint.record.wait_all, "the partner may have been in partner-down, and used our own half (rule 12)"
+
+
+def test_rule_10_a_clock_set_back_while_apart_does_not_lengthen_what_the_partner_knows() -> None:
+    """Without doubt a renewal may reach the acked potential expiry + MCLT. That expiry, too, is an hour later than it was acked."""
+    duo = normal()
+    held = duo.dora("s", 1)
+    assert held is not None
+    duo.settle()
+    acked = duo.lease("s", held.yiaddr).acked
+    acked_mono = duo.now.mono + (acked - duo.now.wall)
+    duo.cut()
+    duo.until(lambda: duo.state("s") == "communications-interrupted", 90)
+    set_back(duo, 3600)
+    ack = duo.say("s", duo.packet(3, 1, ciaddr=held.yiaddr, o51=(86_400).to_bytes(4, "big")), ADDRESS["s"])
+    assert ack is not None
+    assert duo.now.mono + lease_s(ack) <= acked_mono + 600 + 1
+
+
+def test_rule_10_contact_is_never_proven_for_the_future() -> None:
+    """Both clocks are set back by an hour (one time server): the last proven contact stayed an hour ahead, and with it the bound of a
+    pause or a boot."""
+    duo = normal()
+    duo.run(5)
+    set_back(duo, 3600)
+    duo.run(30)
+    assert duo.states() == ("normal", "normal")
+    for name in "ps":
+        assert duo.nodes[name].endpoints["fo"].record.proven <= duo.now.wall
+
+
+def test_rule_17_a_grant_after_the_clock_was_set_back_counts() -> None:
+    """Its end is an earlier time of day than the bound, and a later moment."""
+    duo = normal(tls=True)
+    duo.run(25)
+    duo.cut()
+    duo.until(lambda: set(duo.states()) == {"communications-interrupted"}, 90)
+    set_back(duo, 3600)
+    assert kind(duo.dora("s", 2)) == "ack"
+    assert duo.nodes["s"].endpoints["fo"].record.beyond
