@@ -180,9 +180,10 @@ def test_only_the_lesser_of_two_updates_and_the_loser_of_two_grants_may_be_rejec
 
 def test_a_reject_as_less_critical_that_no_duel_explains_fails_the_case(tmp_path: Path) -> None:
     lesser = wire.encode(wire.bnd_reject(1_700_000_000, 7, 0x0A100009, 16, "incoming update is less critical"))
-    alone = read(capture(tmp_path / "alone.pcap", UPDATE, lesser), 647)
+    later = [wire.encode(wire.contact(1_700_000_000, 9))] * 8  # one a second
+    alone = read(capture(tmp_path / "alone.pcap", UPDATE, lesser, *later), 647)
     assert "has no update of its own" in judged(KILL, reading=alone)
-    duel = read(capture(tmp_path / "duel.pcap", UPDATE, UPDATE + lesser), 647)
+    duel = read(capture(tmp_path / "duel.pcap", UPDATE, UPDATE + lesser, *later), 647)
     assert judged(KILL, reading=duel) == ""
 
 
@@ -245,7 +246,7 @@ def test_each_row_beside_dhcpd_has_both_figures() -> None:
     assert rows["normal after the partner's port, closed till then, opens"] == ("1.2 s", "4.9 s")
     assert rows["clients renewed while the two settle a conflict"] == ("19 of 20", "0 of 20")
     assert rows["partner forgets its part of a conflict's resolution: begun anew after"] == ("60.4 s", "not in 80 s")
-    assert rows["acknowledged in the second before the host is lost with its disk: lost"] == (
+    assert rows["acknowledged in the 2 s before a host is lost, its link first, its disk too: lost"] == (
         "0 of 7 with zero-loss, - without",
         "9 of 11",
     )

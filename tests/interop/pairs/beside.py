@@ -136,7 +136,7 @@ def relays(played: Played) -> Beside:
 
 
 def host_lost(played: Played) -> Beside:
-    """Of what was acknowledged in the second between the link's death and the host's."""
+    """Of what was acknowledged in the last 2 s of a host; its link has died in between."""
 
     def of(mode: str) -> str:
         lost, whole = f"lost of these, {mode}", f"acknowledged as its host is lost, {mode}"
@@ -145,7 +145,7 @@ def host_lost(played: Played) -> Beside:
 
     ours = f"{of('zero-loss')} with zero-loss, {of('without zero-loss')} without"
     return Beside(
-        "acknowledged in the second before the host is lost with its disk: lost",
+        "acknowledged in the 2 s before a host is lost, its link first, its disk too: lost",
         NOTHING if ours.startswith(NOTHING) else ours,
         of("by dhcpd"),
     )

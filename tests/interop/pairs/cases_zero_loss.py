@@ -1,4 +1,4 @@
-"""A server dies with its disk, and its link died a second before: what it acknowledged in that second, with and without zero-loss."""
+"""A server dies with its disk, and its link died a second before: what it acknowledged around then, with and without zero-loss."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def host_lost(mode: str) -> Callable[[Bench], None]:
         bench.people.full(mine, 100)
         bench.agree()
         time.sleep(END_SLACK_S + 2)  # a renewal now is longer than the one before by more than the slack
+        began = time.time()
         newcomers = bench.people.arrive(20, 10, reach=(victim.address,))
         time.sleep(0.8)
-        cut = time.time()
         bench.swallow()
         bench.people.renew(mine)
         time.sleep(LINK_DIES_S)
         victim.kill()
         victim.forget()
         bench.spit()
-        told = [one for one in bench.people.told() if one.what == "ACK" and one.at >= cut and one.server == victim.address]
+        told = [one for one in bench.people.told() if one.what == "ACK" and one.at >= began and one.server == victim.address]
         survivor = bench.other(victim)
         bench.becomes(survivor, "communications-interrupted")
         gone = unknown(survivor, told)

@@ -139,13 +139,14 @@ def answered(frames: Sequence[Frame]) -> dict[str, list[float]]:
 
 def unprovoked(frames: Sequence[Frame]) -> list[str]:
     """Rejects as "less critical" that no duel explains: the server that rejects has not told an update of its own for that address at
-    about the same time."""
+    about the same time. The last moments of a capture are left out: the other update may still have waited for the window."""
     told: dict[tuple[str, str], list[float]] = {}
     for frame in frames:
         for address in frame.of_kind(BNDUPD):
             told.setdefault((frame.source, address), []).append(frame.at)
     found = []
-    for frame in frames:
+    over = frames[-1].at - DUEL_S if frames else 0.0
+    for frame in [each for each in frames if each.at < over]:
         rejected = frame.of_kind(BNDACK)
         duels = [a for a in rejected if any(abs(at - frame.at) < DUEL_S for at in told.get((frame.source, a), []))]
         if frame.reasons.count(RejectReason.LESS_CRITICAL_BINDING) > len(duels):
