@@ -109,12 +109,14 @@ def legend(site: Site, factor: float, seed: int) -> list[str]:
         f" contact, its pause when it connects (5 s), its BNDACK batch (2 s), the {DHCPD_TOLERANCE_S} s by which it takes an"
         " expiry early; Kea's HTTP timeouts (10 s, twice before it says partner-down) and the pause between two of its"
         " reclamations (10 s); a program's start; TCP.",
-        f"So failoverd notices the death {minutes(late_s)} after it and dhcpd {long['silence_s']}. What was granted until then"
-        " the dead one may know, and no server gives it to anybody else before partner-down or the return, also when its client"
-        " is gone: what that costs shows the dhcpd that is told to notice as late.",
-        "And so a lease that the survivor renewed, of which the returned dhcpd says that it has expired, is given away up to"
-        f" {minutes(DHCPD_TOLERANCE_S * factor)} before its end, where a site has {minutes(DHCPD_TOLERANCE_S)}: dhcpd's leases"
-        " lost and addresses given twice would be fewer there, by about the same factor.",
+        f"So failoverd notices the death {minutes(late_s)} after it and dhcpd {long['silence_s']}. What it granted until then"
+        " the dead one may know, and failoverd gives that to nobody else before partner-down or the return, also when its client"
+        " is gone; dhcpd takes back what the dead one has not acked, although it may know it. The dhcpd that is told to notice"
+        " as late shows what comes from the rule, and not from the lateness.",
+        "Nor is dhcpd's tolerance compressed: a lease that the survivor renewed, of which the returned dhcpd says that it has"
+        f" expired, is given away up to {minutes(DHCPD_TOLERANCE_S * factor)} before its end, where a site has"
+        f" {minutes(DHCPD_TOLERANCE_S)}: dhcpd's leases lost and addresses given twice would be fewer there, by about the same"
+        " factor.",
     ]
 
 
