@@ -115,7 +115,7 @@ class Node(House):
         self.left_free.clear()
         self.planner.fence(any(self._fenced(e) for e in self.endpoints.values()), now, self.out)
         self.planner.due(now, self.out)
-        self.tell_settled(self.endpoints.values())
+        self.tell_partners(now)
         self.table.sweep_offers(now.mono)
         out, self.out = self.out, Output()
         self.committed += len(out.writes)

@@ -27,7 +27,7 @@ from failoverd.leases.rights import ALONE, Rights
 from failoverd.leases.table import LeaseTable
 from failoverd.node_conflicts import Conflicts
 from failoverd.node_held import LATE, VOID, Held, HeldAcks, stands
-from failoverd.node_pair import PairTalk
+from failoverd.node_hosts import HostTalk
 from failoverd.notes import Note
 from failoverd.ports import ClientSend, Kind, Now, Origin, Output, Stored, Write
 
@@ -36,7 +36,7 @@ UNUSED = frozenset({BindingState.FREE, BindingState.BACKUP})
 CLOCKS_DIFFER_S = 60  # the two servers' clocks may, while the offset is unknown (safety.md 10)
 
 
-class House(PairTalk):
+class House(HostTalk):
     """The lease table with everything that a change of a lease touches."""
 
     def __init__(self, config: Config, server: str, stored: Stored, now: Now, rng: Random) -> None:
@@ -68,6 +68,7 @@ class House(PairTalk):
             updates = Updates(terms, self, pools)
             self.endpoints[name] = Endpoint(terms, record, self, updates, rng, now, boot)
         self._load(stored, now)
+        self.begin_hosts(stored)
 
     def _load(self, stored: Stored, now: Now) -> None:
         """Everything is rebuilt at boot: table, dues, what is owed to the partner, who wants which name."""

@@ -18,6 +18,7 @@ from failoverd.status_pools import pool, takeover_at
 if TYPE_CHECKING:
     from failoverd.node import Node
 
+RESERVATIONS = 50  # that only one server has, shown
 SKEW_WARN_S = 5
 ROWS_SHOWN = 200
 
@@ -69,7 +70,10 @@ def relationship(node: Node, endpoint: Endpoint, now: Now) -> dict[str, object]:
         "tls": _tls(endpoint),
         "dialect": endpoint.dialect,
         "partner_epoch": record.partner_epoch,
-        "differences": list(endpoint.parity.differences) if endpoint.parity is not None else [],
+        "differences": [
+            *(endpoint.parity.differences if endpoint.parity is not None else ()),
+            *node.one_sided(terms.name)[:RESERVATIONS],
+        ],
     }
 
 

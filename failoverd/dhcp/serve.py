@@ -204,9 +204,10 @@ def _discover(question: Question, house: House) -> Decision:
     client = question.client
     if question.reservation is not None:
         lease = house.table.get(question.reservation.address)
-        if refusal(lease, client.key, ALONE, question.wall):
+        rights = _rights_at(lease.address, house)  # of none, but for one of the partner's on which a lease is still to be agreed
+        if not rights.serve or refusal(lease, client.key, rights, question.wall):
             return Decision(RESERVATION_HELD, address=lease.address)
-        return _offer(question, house, lease, ALONE)
+        return _offer(question, house, lease, rights)
     pools = question.pools()
     if not pools:
         return Decision(NO_FREE)
@@ -312,7 +313,7 @@ def _request(question: Question, house: House, address: int, *, chosen: bool) ->
     if reserved is not None and reserved.address != address:
         return _nak(question, NAK_TAKEN, address, "another address is reserved for you")
     held = house.scopes.reserved.get(address)
-    if reserved is None and (held is not None or house.table.pool_of(address) is None):
+    if reserved is None and house.table.pool_of(address) is None:
         return (
             _nak(question, NAK_TAKEN, address, "address not available")
             if chosen or held

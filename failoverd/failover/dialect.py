@@ -4,6 +4,7 @@
     1  names   BNDUPD and BNDACK carry the names of a lease, and what of them is in DNS
     2  facts   the handshake carries database, epoch and the digest of the configuration; updates carry the generation; frames
     3  epochs  the handshake carries the state and the epoch agreed on as well, STATE the epoch: which of the two recovers (safety.md 17)
+    4  hosts   frames of pings and of reservations
 
 Each version has all that the one before has. Both sides offer the versions that they speak; the newest common one holds.
 """
@@ -12,8 +13,8 @@ from __future__ import annotations
 
 from failoverd.failover.private import decode_dialect
 
-PLAIN, NAMES, FACTS, EPOCHS = 0, 1, 2, 3
-OLDEST, NEWEST = NAMES, EPOCHS
+PLAIN, NAMES, FACTS, EPOCHS, HOSTS = 0, 1, 2, 3, 4
+OLDEST, NEWEST = NAMES, HOSTS
 
 
 def agree(newest: int, offered: bytes | None, *, authenticated: bool) -> int:

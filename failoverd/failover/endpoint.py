@@ -34,6 +34,7 @@ class Endpoint(Maintenance):
     def on_established(self, now: Now) -> None:
         """safety.md 21: a secondary whose primary may be in conflict-done waits for its STATE before it sends its own."""
         self.persist()
+        self.say_reserved()
         self.auto_partner_down_at = None
         self._begin_hearing(now)
         if not self.terms.primary and states.must_hear_first(self.record.state, self.record.partner_state):

@@ -6,15 +6,15 @@ safety.md 15, 17 and 26; the bytes are private.py's, who speaks what is dialect.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from failoverd.failover import databases, private, reasons
 from failoverd.failover import message as wire
-from failoverd.failover.dialect import EPOCHS, FACTS
+from failoverd.failover.dialect import EPOCHS, FACTS, HOSTS
 from failoverd.failover.message import Message, ServerState
 from failoverd.failover.parity import Parity
-from failoverd.failover.private import FrameKind, Known
+from failoverd.failover.private import Frame, FrameKind, Known
 from failoverd.failover.transitions import Transitions
 from failoverd.ports import Now
 
@@ -27,6 +27,8 @@ class Exchange(Transitions):
 
     parity: Parity | None = None
     _to_say: deque[bytes]
+    _reserved: list[tuple[bytes, ...]]
+    _reserved_parts: int
 
     def facts(self) -> list[tuple[int, bytes]]:
         """Options of CONNECT and CONNECTACK; sent when they are committed."""
@@ -102,12 +104,37 @@ class Exchange(Transitions):
             self.house.note(reasons.PRIVATE_IGNORED, now, subject=self.terms.name, detail=f"frame {data[:2].hex()}")
         elif frame.kind is FrameKind.DONE:
             self.house.names_done(self.terms.name, frame.items, now)
+        elif frame.kind in (FrameKind.PINGS, FrameKind.RESERVED):
+            if self.dialect >= HOSTS:
+                self._on_hosts(frame, now)
         elif self.parity is not None:
             before = self.parity.complete
             self._to_say.extend(self.parity.heard(frame))
             if self.parity.complete and not before:
                 detail = "; ".join(self.parity.differences)
                 self.house.note(reasons.CONFIG_DIFFERS, now, subject=self.terms.name, detail=detail)
+
+    def _on_hosts(self, frame: Frame, now: Now) -> None:
+        """Pings, or a part of the partner's reservations; a part out of turn is dropped, and with it the rest until the next link."""
+        if frame.kind is FrameKind.PINGS:
+            self.house.pings_told(self.terms.name, frame.items, now)
+        elif frame.part == self._reserved_parts:
+            self._reserved_parts += 1
+            self._reserved += frame.items
+            if self._reserved_parts == frame.parts:
+                self.house.reservations_told(self.terms.name, self._reserved, now)
+                self._reserved = []
+
+    def say_reserved(self) -> None:
+        """All our reservations, once for each link."""
+        self._reserved, self._reserved_parts = [], 0
+        if self.dialect >= HOSTS:
+            self._to_say.extend(private.frames(FrameKind.RESERVED, self.house.reserved_rows(self.terms.name)))
+
+    def say_pings(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Who answered a ping, and who did not."""
+        if rows and self.link is not None:
+            self._to_say.extend(private.frames(FrameKind.PINGS, rows))
 
     def say_done(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """What of the names of leases is in DNS by now, for the partner."""

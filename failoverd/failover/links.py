@@ -6,7 +6,7 @@ endpoint.py's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -55,6 +55,15 @@ class EndpointHouse(House, Protocol):
 
     def state_moved(self, relationship: str, old: ServerState, new: ServerState, now: Now) -> None:
         """The relationship entered a state: dues of leases, DNS ownership and fences follow."""
+
+    def reserved_rows(self, relationship: str) -> list[tuple[bytes, bytes]]:
+        """Our reservations in the subnets of a relationship: address, client's key."""
+
+    def reservations_told(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
+        """All that the partner has reserved there."""
+
+    def pings_told(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
+        """Which addresses answered a ping of the partner's, and which did not."""
 
     def rest_all(self, relationship: str, now: Now) -> None:
         """The partner lost its database: every known lease rests for its full time (safety.md 15)."""

@@ -14,8 +14,7 @@ drop the link for it (1.2), so the frame is an option of a CONTACT, which means 
     231 frame       CONTACT: version (1 octet, 1), kind (1), number of this part (2, from 0), parts in all (2), then its items
     232 standing    CONNECT, CONNECTACK: server state (1 octet, of option 24), epoch that both agreed on last (4; absent: on none)
 
-An option or frame of another version or kind, or that is malformed, counts as absent and is noted. What is not carried: ping results,
-for there is no ping check; reservations as such: they are configuration, and differences in them are among those of frames 1 and 2.
+An option or frame of another version or kind, or that is malformed, counts as absent and is noted.
 
 Names (224), the data:
 
@@ -225,6 +224,10 @@ class FrameKind(IntEnum):
     SECTIONS = 1  # (section, digest) of the shared configuration
     SETTINGS = 2  # (section, key, value) of the sections that differ
     DONE = 3  # (address, flags): what of a lease's names is in DNS by now
+    PINGS = 4  # (address, 1 octet: 1 answered or 0 silent, 8 octets: when, UTC seconds of the sender's clock)
+    RESERVED = (
+        5  # (address, key of its client: 0 and hardware type and address, or 1 and client-id): all reservations, or an empty one
+    )
 
 
 class Frame(NamedTuple):
@@ -236,7 +239,13 @@ class Frame(NamedTuple):
     items: tuple[tuple[bytes, ...], ...]
 
 
-_FIELDS = {FrameKind.SECTIONS: 2, FrameKind.SETTINGS: 3, FrameKind.DONE: 2}
+_FIELDS = {
+    FrameKind.SECTIONS: 2,
+    FrameKind.SETTINGS: 3,
+    FrameKind.DONE: 2,
+    FrameKind.PINGS: 2,
+    FrameKind.RESERVED: 2,
+}
 
 
 def frames(kind: FrameKind, rows: Iterable[Sequence[bytes]]) -> Iterator[bytes]:

@@ -138,6 +138,9 @@ class UpdateQueue(PoolTransfer):
             address = next(iter(self.queue))
             del self.queue[address]
             lease = self.house.table.get(address)
+            if self.house.table.pool_of(address) is None:
+                self._not_told(lease, now)
+                continue
             if lease.rewind is not lease.state and self.house.table.has_row(address):
                 lease = self.house.change(lease, lease.evolve(rewind=lease.state), Origin.PARTNER, "told", now)
             self.queue.pop(address, None)  # a change owes the address anew, and it is just about to fly
@@ -149,6 +152,14 @@ class UpdateQueue(PoolTransfer):
                 message.options.append((private.NAMES, private.encode_names(self.house.names_of(lease))))
             link.send(message)
         self._finish_request(link, now)
+
+    def _not_told(self, lease: Lease, now: Now) -> None:
+        """The partner has reserved the address, so it has left its pool: there is nothing to agree on, and it would be refused."""
+        if lease.rejected:
+            self.house.change(lease, lease.evolve(rejected=0), Origin.PARTNER, "reserved by the partner", now)
+        self.refused.pop(lease.address, None)
+        if self.request is not None:
+            self.request.remaining.discard(lease.address)
 
     def _finish_request(self, link: Link, now: Now) -> None:
         if self.request is not None and not self.request.remaining:

@@ -29,7 +29,7 @@ class Offered(NamedTuple):
 class PoolState:
     """One pool's queues and counts. `free` and `backup` hold used addresses in the order in which they became so."""
 
-    __slots__ = ("_cursor", "_range", "backup", "barren", "counts", "free", "pool", "returned")
+    __slots__ = ("_cursor", "_range", "backup", "barren", "counts", "free", "gone", "pool", "returned")
 
     def __init__(self, pool: Pool) -> None:
         """All addresses never used."""
@@ -38,6 +38,7 @@ class PoolState:
         self.free: dict[int, None] = {}
         self.backup: dict[int, None] = {}
         self.returned: dict[int, None] = {}
+        self.gone = 0  # addresses that the partner has reserved
         self.barren: dict[BindingState, float] = {}  # no address of this state can be given before this mono time
         self._range = 0
         self._cursor = pool.ranges[0][0] if pool.ranges else 0
@@ -46,7 +47,7 @@ class PoolState:
         """How many addresses of the pool are in this state; never-used ones are FREE."""
         n = self.counts[state]
         if state is BindingState.FREE:
-            n += self.pool.size - sum(self.counts)
+            n += self.pool.size - self.gone - sum(self.counts)
         return n
 
     def oldest_end(self, state: BindingState, end_of: Callable[[int], int]) -> int | None:
@@ -85,6 +86,8 @@ class LeaseTable:
         self._offers: dict[int, Offered] = {}
         self._offered: dict[bytes, int] = {}  # client -> the address of its newest OFFER
         self._confirmed: dict[int, int] = {}
+        self._kept: dict[int, bytes] = {}  # address -> the client for whom the partner reserves it
+        self._out: dict[int, None] = {}  # of these, those that are part of their pool no longer
         self.pools: dict[str, PoolState] = {}
         self._heap: list[tuple[int, int]] = []
         self._due: dict[int, int] = {}
@@ -103,6 +106,8 @@ class LeaseTable:
 
     def pool_of(self, address: int) -> PoolState | None:
         """The pool that holds the address, None outside every pool (a reservation's address)."""
+        if address in self._out:
+            return None
         i = bisect_right(self._firsts, address) - 1
         if i >= 0 and address <= self._ranges[i][1]:
             return self._ranges[i][2]
@@ -128,6 +133,8 @@ class LeaseTable:
         """Store a record. `due`: when the clock changes it next (mclt.due)."""
         address = lease.address
         old = self._rows.get(address)
+        if address in self._kept and self._settled(lease):
+            self._withdraw(address)
         state = self.pool_of(address)
         if old is not None:
             self._unindex(old, state)
@@ -173,6 +180,8 @@ class LeaseTable:
 
     def offered_to(self, address: int, mono: float) -> bytes:
         """The client that holds a live OFFER of this address, b"" for none."""
+        if address in self._kept and address not in self._out and self.get(address).state is not BindingState.ACTIVE:
+            return self._kept[address]
         held = self._offers.get(address)
         return held.client if held is not None and held.until_mono > mono else b""
 
@@ -208,6 +217,63 @@ class LeaseTable:
             if address not in self._rows:
                 state.returned[address] = None
 
+    # --- the partner's reservations -------------------------------------------------------------------------------------
+
+    def keep(self, address: int, client: bytes) -> None:
+        """The partner reserves an address for a client: nobody else gets it here. It leaves its pool when no lease on it is left to be
+        agreed on."""
+        if self.pool_of(address) is None and address not in self._out:
+            return
+        self._kept[address] = client
+        if self._settled(self.get(address)):
+            self._withdraw(address)
+
+    def unkeep(self, address: int) -> None:
+        """It does so no longer: the address is part of its pool again."""
+        self._kept.pop(address, None)
+        if address not in self._out:
+            return
+        del self._out[address]
+        state, row = self.pool_of(address), self._rows.get(address)
+        if state is None:
+            return
+        state.gone -= 1
+        state.barren.clear()
+        if row is None:
+            state.returned[address] = None
+            return
+        state.counts[row.state] += 1
+        if row.state is BindingState.FREE:
+            state.free[address] = None
+        elif row.state is BindingState.BACKUP:
+            state.backup[address] = None
+
+    def _settled(self, lease: Lease) -> bool:
+        """Whether the two servers have nothing to agree on any more: free, or leased to the client it is kept for."""
+        if lease.owed:
+            return False
+        if lease.state is BindingState.ACTIVE:
+            return self._kept[lease.address] in (lease.client, b"\x00" + lease.hw)
+        return lease.state in (BindingState.FREE, BindingState.BACKUP, BindingState.ABANDONED)
+
+    def _withdraw(self, address: int) -> None:
+        state, row = self.pool_of(address), self._rows.get(address)
+        if state is None:
+            return
+        if address in self._offers:
+            self._drop_offer(address)
+        self._out[address] = None
+        state.gone += 1
+        state.returned.pop(address, None)
+        if row is not None:
+            state.counts[row.state] -= 1
+            state.free.pop(address, None)
+            state.backup.pop(address, None)
+
+    def _taken(self, address: int) -> bool:
+        """Whether a never-used address is none, or is somebody's."""
+        return address in self._rows or address in self._offers or address in self._kept
+
     # --- confirmations --------------------------------------------------------------------------------------------------
 
     def confirm(self, address: int, wall: int) -> None:
@@ -226,7 +292,7 @@ class LeaseTable:
         the one that has been free for longest. What was passed over goes to the end of the queue, so that nobody looks at it again
         soon; when all was refused, the pool is barren for a second."""
         if own is BindingState.FREE:
-            address = state.next_virgin(lambda a: a in self._rows or a in self._offers)
+            address = state.next_virgin(self._taken)
             if address is not None and accept(virgin(address)):
                 return virgin(address)
         if state.barren.get(own, mono) > mono:
@@ -248,7 +314,7 @@ class LeaseTable:
         """The free addresses of a pool in state `own` that are not offered, in the order of `first_free`. The caller may change each one
         that it is given, and must change a never-used one."""
         while own is BindingState.FREE:
-            address = state.next_virgin(lambda a: a in self._rows or a in self._offers)
+            address = state.next_virgin(self._taken)
             if address is None:
                 break
             yield virgin(address)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from failoverd.failover import private
 from failoverd.failover.databases import loss
-from failoverd.failover.dialect import EPOCHS, NEWEST, PLAIN, agree
+from failoverd.failover.dialect import HOSTS, NEWEST, PLAIN, agree
 from failoverd.failover.message import VENDOR_OPTIONS_FROM, Framer, Message, MessageType, PartnerError, decode, encode
 from failoverd.failover.parity import MOST_SETTINGS, SHOWN, Parity
 from failoverd.failover.private import (
@@ -165,7 +165,7 @@ def test_the_newest_common_version_holds(ours: int, theirs: tuple[int, int] | No
     assert agree(ours, offered, authenticated=True) == dialect
     assert agree(ours, offered, authenticated=False) == PLAIN
     assert agree(ours, b"\x02", authenticated=True) == agree(ours, b"\x02\x01", authenticated=True) == PLAIN
-    assert NEWEST == EPOCHS
+    assert NEWEST == HOSTS
 
 
 UUID, RUN, NEXT = b"u" * 16, b"r" * 16, b"n" * 16

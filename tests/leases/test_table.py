@@ -182,3 +182,30 @@ def test_a_lease_voids_every_offer_of_its_address() -> None:
     table.offer(1, b"other", 0.0)
     table.put(Lease(1, BindingState.ACTIVE, hw=b"\x01\x02", ends=100), None)
     assert table.offered_to(1, 1.0) == b""
+
+
+def test_what_the_partner_reserves_leaves_its_pool_and_comes_back() -> None:
+    table = LeaseTable([Pool("p", "n", "fo", ((1, 6),))])
+    state = table.pools["p"]
+    table.put(Lease(2, BindingState.BACKUP, hw=b"\1\2"), None)
+    table.put(Lease(3, BindingState.ACTIVE, hw=b"\1\3", owed=True), None)
+    for address in (1, 2, 3, 9):
+        table.keep(address, b"\0\1\7")
+    assert [table.pool_of(address) is state for address in (1, 2, 3, 4, 9)] == [False, False, True, True, False]
+    assert [state.count(each) for each in (BindingState.FREE, BindingState.BACKUP, BindingState.ACTIVE)] == [3, 0, 1]
+    assert table.offered_to(3, 0.0) == b""  # its client still has it
+    table.put(Lease(3, BindingState.EXPIRED, hw=b"\1\3", owed=True), None)
+    assert table.offered_to(3, 0.0) == b"\0\1\7"
+    table.put(Lease(3, BindingState.FREE, hw=b"\1\3"), None)
+    assert table.pool_of(3) is None
+    first = table.first_free(state, BindingState.FREE, lambda lease: True, 0.0)
+    assert first is not None
+    assert first.address == 4
+    for address in (1, 2, 3, 9):
+        table.unkeep(address)
+    assert [state.count(each) for each in (BindingState.FREE, BindingState.BACKUP, BindingState.ACTIVE)] == [5, 1, 0]
+    found = []
+    while (lease := table.first_free(state, BindingState.FREE, lambda lease: True, 0.0)) is not None:
+        found.append(lease.address)
+        table.offer(lease.address, bytes((0, lease.address)), 0.0)
+    assert sorted(found) == [1, 3, 4, 5, 6]

@@ -113,7 +113,8 @@ class Disk:
             return [record for (each, _), record in self.rows.items() if each is kind]
 
         self.boots += 1
-        meta = {"uuid": self.uuid, "boot": f"{self.boots:032x}", "generation": str(len(self.log))}
+        meta = {key.decode(): record for (kind, key), record in self.rows.items() if kind is Kind.META}
+        meta |= {"uuid": self.uuid, "boot": f"{self.boots:032x}", "generation": str(len(self.log))}
         return Stored(of(Kind.LEASE), of(Kind.DDNS), of(Kind.RELATIONSHIP), meta, self.newest, of(Kind.CONFLICT))
 
 
@@ -147,7 +148,7 @@ class Duo:
         if tls:
             text = text.replace("lone-boot =", 'tls = { cert-file = "/c", key-file = "/k", ca-file = "/ca" }\nlone-boot =')
         self.tls, self.dialects = tls, dict(dialects or {})
-        self.config = parse_text(text)
+        self.text, self.config = text, parse_text(text)
         for old, new in other:
             assert old in text, old
             text = text.replace(old, new)
@@ -288,8 +289,9 @@ class Duo:
         self.tick()
         return self.sent[name][before] if len(self.sent[name]) > before else None
 
-    def discover(self, name: str, mac: int, **more: int) -> Packet | None:
-        return self.say(name, self.packet(1, mac, **more))
+    def discover(self, name: str, mac: int, *, secs: int = 0, requested: int = 0) -> Packet | None:
+        options = {"o50": requested.to_bytes(4, "big")} if requested else {}
+        return self.say(name, self.packet(1, mac, secs=secs, **options))
 
     def dora(self, name: str, mac: int, secs: int = 10) -> Packet | None:
         """The ACK (or NAK) of a client that this server is made to answer (`secs` is high), None for silence."""

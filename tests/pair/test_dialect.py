@@ -88,7 +88,21 @@ def test_safety_26_no_link_without_tls_where_the_configuration_wants_it() -> Non
     assert spoken(duo) == []
 
 
-VERSIONS = [(3, 3, 3), (3, 2, 2), (2, 3, 2), (2, 2, 2), (2, 1, 1), (1, 3, 1), (1, 1, 1), (3, 0, 0), (0, 3, 0), (3, 77, 3)]
+VERSIONS = [
+    (4, 4, 4),
+    (4, 3, 3),
+    (3, 4, 3),
+    (3, 3, 3),
+    (3, 2, 2),
+    (2, 3, 2),
+    (2, 2, 2),
+    (2, 1, 1),
+    (1, 3, 1),
+    (1, 1, 1),
+    (3, 0, 0),
+    (0, 3, 0),
+    (4, 77, 4),
+]
 
 
 @pytest.mark.parametrize(("first", "second", "agreed"), VERSIONS)
@@ -105,7 +119,7 @@ def test_partners_of_different_versions_speak_the_newest_that_both_have(first: i
     assert not any(n.endpoints["fo"].updates.owed for n in duo.nodes.values())
     assert duo.lease("s", ack.yiaddr).fqdn == (HOST if agreed else "")
     after = {c for who, data in duo.wire for m in Framer().feed(data) if m.kind not in (5, 6) for c, _ in m.options if c > 29}
-    assert after == {0: set(), 1: {224}, 2: {224, 230, 231}, 3: {224, 228, 230, 231}}[agreed]
+    assert after == {0: set(), 1: {224}, 2: {224, 230, 231}, 3: {224, 228, 230, 231}, 4: {224, 228, 230, 231}}[agreed]
     assert not duo.noted("p", "partner-private-ignored") + duo.noted("s", "partner-private-ignored")
 
 
@@ -299,7 +313,7 @@ def test_differences_are_named_by_section_and_setting_on_both() -> None:
     assert len(mirrored.differences) == len(parity.differences)
     assert duo.noted("p", "configuration-differs") == 2
     status = duo.nodes["p"].status(duo.now)
-    assert status["relationships"][0]["differences"] == list(parity.differences)  # type: ignore[index]
+    assert status["relationships"][0]["differences"] == [*parity.differences, *duo.nodes["p"].one_sided("fo")]  # type: ignore[index]
     assert any("configuration" in text for text in status["warnings"])  # type: ignore[attr-defined]
 
 

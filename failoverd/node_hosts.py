@@ -1,0 +1,205 @@
+"""What two failoverd tell each other of hosts: who answers a ping, and which addresses are reserved for whom (dialect 4).
+
+A reservation that only the partner has is treated as one of our own: its address leaves its pool, nobody else gets it, and its client
+gets it from both servers, outside failover. It is kept on disk, so that a restart alone honours it. The base of House.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from failoverd.ddns.names import dotted
+from failoverd.dhcp.probing import FRESH_S, Probing
+from failoverd.dhcp.scope import Reservation, Scopes
+from failoverd.failover.dialect import HOSTS
+from failoverd.failover.endpoint import Endpoint
+from failoverd.leases.lease import BindingState, Lease
+from failoverd.node_pair import PairTalk
+from failoverd.notes import declare
+from failoverd.ports import Kind, Now, Origin, Stored, Write
+
+RESERVED_MOST = 10_000  # reservations of one partner that are kept
+KEY_MOST = 255  # octets of a client's key that a frame carries
+SHOWN = 10  # reservations of one side alone that status names
+HEARD = 1
+NOBODY = b"\xff"  # holds the address that the partner found in use: no client is called so
+
+ONE_SIDED = declare(
+    "reservation-of-one-server",
+    "warning",
+    "The two servers do not have the same reservations; `failoverctl status` names them. What only the partner has reserved, this server"
+    " treats like a reservation of its own, without its options and name. Give both servers the same file.",
+)
+TOO_MANY = declare(
+    "reservations-too-many",
+    "error",
+    f"The partner has more than {RESERVED_MOST} reservations in the subnets of this relationship; the others are not known here. Give both"
+    " servers the same file.",
+)
+
+Reserved = dict[int, bytes]
+"""Address -> the key of its client, as Lease.client has it."""
+
+
+class HostTalk(PairTalk):
+    """`theirs`: the partner's reservations, by relationship; a partner that never told any has no entry."""
+
+    scopes: Scopes
+    probing: Probing
+    endpoints: dict[str, Endpoint]
+
+    def change(self, old: Lease, new: Lease, origin: Origin, cause: str, now: Now) -> Lease:
+        """The only place where a lease changes."""
+        raise AssertionError("House does it")
+
+    def endpoint_at(self, address: int) -> Endpoint | None:
+        """The relationship that an address belongs to."""
+        raise AssertionError("House knows it")
+
+    def note(self, name: str, now: Now, *, address: int = 0, subject: str = "", detail: str = "") -> None:
+        """Say something to the operator."""
+        raise AssertionError("House says it")
+
+    def tell_partners(self, now: Now) -> None:
+        """What came of this step beside leases."""
+        self.tell_settled(self.endpoints.values())
+        self._tell_pings(now)
+
+    # --- pings ------------------------------------------------------------------------------------------------------------
+
+    def _tell_pings(self, now: Now) -> None:
+        """What became of the pings of this step, to the partners that may hear of it."""
+        told, self.probing.untold = self.probing.untold, []
+        for endpoint in self.endpoints.values() if told else ():
+            if endpoint.dialect >= HOSTS:
+                endpoint.say_pings(
+                    [
+                        (
+                            each.address.to_bytes(4, "big"),
+                            bytes((each.heard,)) + int(now.wall - now.mono + each.mono).to_bytes(8, "big"),
+                        )
+                        for each in told
+                        if self.endpoint_at(each.address) is endpoint
+                    ]
+                )
+
+    def pings_told(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
+        """The partner's pings: a fresh silence need not be proven again, and who answered is there. Neither changes a lease: what was
+        found in use comes as ABANDONED by BNDUPD."""
+        endpoint = self.endpoints[relationship]
+        for octets, said in rows:
+            if len(octets) != 4 or len(said) != 9:
+                continue
+            address = int.from_bytes(octets, "big")
+            when = int.from_bytes(said[1:], "big") - (endpoint.record.offset or 0)
+            age = max(now.wall - when, 0.0)
+            if age > FRESH_S or self.endpoint_at(address) is not endpoint or self.table.get(address).state is BindingState.ACTIVE:
+                continue
+            if said[0] == HEARD:
+                self.probing.forget(address)
+                self.table.offer(address, NOBODY, now.mono)
+            else:
+                self.probing.silence(address, now.mono - age)
+
+    # --- reservations -----------------------------------------------------------------------------------------------------
+
+    def begin_hosts(self, stored: Stored) -> None:
+        """What the partners had reserved when they were last heard; after the table and the relationships are there."""
+        self._own_scopes = self.scopes
+        self.theirs: dict[str, Reserved] = {}
+        for name in self.endpoints:
+            text = stored.meta.get(_row(name))
+            if text is not None:
+                self.theirs[name] = {address: bytes.fromhex(client) for address, client in json.loads(text)}
+                for address, client in self.theirs[name].items():
+                    if address not in self._own_scopes.reserved:
+                        self.table.keep(address, client)
+        self._merge()
+
+    def reserved_rows(self, relationship: str) -> list[tuple[bytes, bytes]]:
+        """Our own reservations in the subnets that a relationship shares a pool of: (address, client's key), by address."""
+        found = []
+        for address, reservation in sorted(self._own_scopes.reserved.items()):
+            subnet, key = self._own_scopes.subnet_at(address), key_of(reservation)
+            shares = subnet is not None and any(pool.relationship == relationship for pool in subnet.pools)
+            if shares and len(key) <= KEY_MOST:
+                found.append((address.to_bytes(4, "big"), key))
+        return found
+
+    def reservations_told(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
+        """All that the partner has reserved, in the place of what it told before."""
+        told: Reserved = {}
+        for octets, client in rows:
+            if len(octets) == 4 and len(client) > 1 and client[0] in (0, 1):
+                told[int.from_bytes(octets, "big")] = client
+        if len(told) > RESERVED_MOST:
+            self.note(TOO_MANY, now, subject=relationship, detail=str(len(told)))
+            told = dict(sorted(told.items())[:RESERVED_MOST])
+        before = self.theirs.get(relationship, {})
+        if relationship in self.theirs and told == before:
+            return
+        self.theirs[relationship] = told
+        record = json.dumps([(address, client.hex()) for address, client in sorted(told.items())], separators=(",", ":"))
+        self.out.writes.append(Write(Kind.META, _row(relationship).encode(), record, Origin.PARTNER, "reservations"))
+        for address in sorted(set(before) - set(told)):
+            self._put_back(address, now)
+        for address, client in sorted(told.items()):
+            if address not in self._own_scopes.reserved:
+                self.table.keep(address, client)
+        self._merge()
+        differences = self.one_sided(relationship)
+        if differences:
+            self.note(ONE_SIDED, now, subject=relationship, detail="; ".join(differences[:SHOWN]))
+
+    def _put_back(self, address: int, now: Now) -> None:
+        """The partner no longer reserves it: in its pool again. What its client got here, the partner was never told."""
+        self.table.unkeep(address)
+        lease, endpoint = self.table.get(address), self.endpoint_at(address)
+        if lease.state is BindingState.ACTIVE and endpoint is not None and not lease.owed:
+            self.change(lease, lease.evolve(owed=True, rejected=0), Origin.PARTNER, "no longer reserved", now)
+
+    def _merge(self) -> None:
+        """Scopes with the partners' reservations among our own, which come first."""
+        own = self._own_scopes
+        reserved, reservations = dict(own.reserved), dict(own.reservations)
+        for told in self.theirs.values():
+            for address, client in sorted(told.items()):
+                subnet = own.subnet_at(address)
+                if address in own.reserved or subnet is None:
+                    continue
+                hw, client_id = (client[1:], b"") if client[0] == 0 else (b"", client[1:])
+                reserved[address] = reservation = Reservation(hw, client_id, address)
+                if not any(subnet.holds(each.address) for each in own.reservations.get(client, ())):
+                    reservations[client] = (*reservations.get(client, ()), reservation)
+        self.scopes = replace(own, reserved=reserved, reservations=reservations)
+
+    def one_sided(self, relationship: str) -> list[str]:
+        """The reservations that only one of the two has, in words; none while the partner has told nothing."""
+        if relationship not in self.theirs:
+            return []
+        theirs = self.theirs[relationship]
+        ours = {int.from_bytes(octets, "big"): client for octets, client in self.reserved_rows(relationship)}
+        found = []
+        for address in sorted(set(ours) | set(theirs)):
+            here, there = ours.get(address), theirs.get(address)
+            if here != there:
+                whose = f"here {_words(here)}, at the partner {_words(there)}"
+                found.append(f"reservation of {dotted(address)}: {whose}")
+        return found
+
+
+def key_of(reservation: Reservation) -> bytes:
+    """The key of its client."""
+    return b"\x01" + reservation.client_id if reservation.client_id else b"\x00" + reservation.hw
+
+
+def _words(client: bytes | None) -> str:
+    if client is None:
+        return "none"
+    return f"for client-id {client[1:].hex(':')}" if client[0] else f"for {client[2:].hex(':')}"
+
+
+def _row(relationship: str) -> str:
+    return f"reserved:{relationship}"

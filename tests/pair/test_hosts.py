@@ -1,0 +1,212 @@
+"""What two failoverd tell each other of hosts: fresh pings, and reservations that only one of them has."""
+
+from __future__ import annotations
+
+import pytest
+
+from failoverd import node_hosts
+from failoverd.config import parse_text
+from failoverd.dhcp import probing
+from failoverd.failover import message as wire
+from failoverd.failover import private
+from failoverd.failover.private import FrameKind, frames
+from failoverd.leases.lease import BindingState
+from failoverd.ports import ProbeAnswer
+from tests.pair.duo import ADDRESS, Duo, kind, normal
+
+FIRST, LAST = 0x0A000064, 0x0A0000C7  # the pool, 10.0.0.100 to .199
+CAMERA = 0x77
+MAC = b"\x00\x01\x02\x00\x00\x00\x00\x77"
+RESERVE = """[[subnet.reservation]]
+hardware = "02:00:00:00:00:77"
+address = "10.0.0.{}"
+[[ddns.zone]]"""
+
+
+def reserved_at_s(host: int, **more: object) -> Duo:
+    """A pair of which only the secondary has a reservation for the camera."""
+    return normal(tls=True, other=[("[[ddns.zone]]", RESERVE.format(host))], **more)
+
+
+def reserve(duo: Duo, name: str, host: int) -> None:
+    """One server is restarted with a reservation for the camera."""
+    duo.crash(name)
+    duo.configs[name] = parse_text(duo.text.replace("[[ddns.zone]]", RESERVE.format(host)))
+    duo.start(name)
+    duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+    duo.run(1)
+
+
+def ask(duo: Duo, name: str, mac: int, address: int) -> str:
+    """A client asks for an address in DISCOVER and REQUEST: the kind of the last answer, with what it was given."""
+    offer = duo.discover(name, mac, secs=10, requested=address)
+    if offer is None:
+        return "silence"
+    request = duo.packet(3, mac, o50=offer.yiaddr.to_bytes(4, "big"), o54=ADDRESS[name].to_bytes(4, "big"))
+    answer = duo.say(name, request)
+    assert answer is not None
+    return f"{kind(answer)} {answer.yiaddr & 0xFF}"
+
+
+def tell(duo: Duo, to: str, kind_: FrameKind, rows: list[tuple[bytes, bytes]]) -> None:
+    """Frames that a partner could send."""
+    endpoint = duo.nodes[to].endpoints["fo"]
+    assert endpoint.link is not None
+    for data in frames(kind_, rows):
+        message = wire.contact(int(duo.now.wall), 900)
+        message.options.append((private.FRAME, data))
+        endpoint.link_bytes(endpoint.link.number, wire.encode(message), duo.now)
+    duo.tick()
+
+
+# --- pings --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_silence_of_the_partner_is_not_proven_again() -> None:
+    duo = normal(tls=True, ping=True)
+    duo.discover("p", 1, secs=10)
+    duo.run(1.5)
+    (address,) = (probe.address for probe in duo.probes["p"])
+    assert duo.nodes["s"].probing.was_silent(address, duo.now.mono)
+    duo.run(probing.FRESH_S)
+    assert not duo.nodes["s"].probing.was_silent(address, duo.now.mono)
+
+
+def test_an_address_that_answered_the_partner_is_offered_to_nobody() -> None:
+    duo = normal(tls=True, ping=True)
+    state = BindingState.BACKUP
+    theirs = next(iter(duo.nodes["s"].table.pools.values())).backup
+    address = next(iter(theirs))
+    assert duo.lease("s", address).state is state
+    tell(duo, "s", FrameKind.PINGS, [(address.to_bytes(4, "big"), b"\x01" + int(duo.now.wall).to_bytes(8, "big"))])
+    assert duo.nodes["s"].table.offered_to(address, duo.now.mono) == node_hosts.NOBODY
+    duo.discover("s", 1, secs=10, requested=address)
+    assert [probe.address for probe in duo.probes["s"]] != [address]
+
+
+def test_what_the_partner_heard_long_ago_or_of_a_leased_address_changes_nothing() -> None:
+    duo = normal(tls=True)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.settle()
+    rows = [(ack.yiaddr.to_bytes(4, "big"), b"\x01" + int(duo.now.wall).to_bytes(8, "big"))]
+    rows.append((LAST.to_bytes(4, "big"), b"\x01" + int(duo.now.wall - 61).to_bytes(8, "big")))
+    rows += [(b"\x0a", b"\x01" + bytes(8)), (LAST.to_bytes(4, "big"), b"\x01"), (b"\xc0\x00\x02\x01", rows[0][1])]
+    tell(duo, "s", FrameKind.PINGS, rows)
+    assert [duo.nodes["s"].table.offered_to(each, duo.now.mono) for each in (ack.yiaddr, LAST, 0xC0000201)] == [b"", b"", b""]
+    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"
+
+
+@pytest.mark.parametrize("newest", [0, 1, 2, 3])
+def test_an_older_partner_is_told_nothing_of_hosts(newest: int) -> None:
+    duo = reserved_at_s(100, ping=True, dialects={"p": newest})
+    duo.discover("s", 1, secs=10)
+    duo.inbox["s"].append(ProbeAnswer(duo.probes["s"][0].address, True, duo.now.mono))
+    duo.run(3)
+    assert duo.nodes["p"].theirs == duo.nodes["s"].theirs == {}
+    assert not duo.noted("p", "partner-private-ignored")
+    assert duo.states() == ("normal", "normal")
+
+
+# --- reservations -------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_partner_reserves_goes_to_nobody_else_and_to_its_client_from_both() -> None:
+    duo = reserved_at_s(100)
+    assert duo.nodes["p"].theirs == {"fo": {0x0A00003C: b"\x00\x01\x02\x00\x00\x00\xff\x01", FIRST: MAC}}
+    assert ask(duo, "p", 1, FIRST) not in ("silence", "ack 100")
+    request = duo.packet(3, 5, o50=FIRST.to_bytes(4, "big"))
+    assert kind(duo.say("p", request)) in ("nak", "silence")
+    assert ask(duo, "p", CAMERA, 0) == "ack 100"
+    assert ask(duo, "s", CAMERA, 0) == "ack 100"
+    duo.run(5)
+    assert not any(node.endpoints["fo"].updates.owed for node in duo.nodes.values())
+    assert not duo.noted("p", "binding-update-refused-by-partner")
+
+
+def test_the_whole_pool_is_given_out_and_never_the_address_that_the_partner_reserves() -> None:
+    duo = reserved_at_s(105, last=109)
+    given = {packet.yiaddr for name in ("p", "s") for mac in range(1, 12) if (packet := duo.dora(name, mac)) is not None}
+    assert FIRST + 5 not in given
+    assert len(given) == 9
+    state = next(iter(duo.nodes["p"].table.pools.values()))
+    assert state.count(BindingState.FREE) + state.count(BindingState.BACKUP) == 0
+
+
+def test_a_restart_alone_honours_what_the_partner_reserved() -> None:
+    duo = reserved_at_s(100)
+    assert ask(duo, "p", CAMERA, 0) == "ack 100"
+    duo.settle()
+    for name in ("s", "p"):
+        duo.crash(name)
+    duo.start("p")
+    duo.run(20)
+    duo.command("p", "partner-down")
+    assert duo.nodes["p"].theirs["fo"][FIRST] == MAC
+    assert ask(duo, "p", 1, FIRST) != "ack 100"
+    assert kind(duo.renew("p", CAMERA, FIRST)) == "ack"
+    assert not duo.lease("p", FIRST).owed
+
+
+def test_a_lease_that_another_client_has_there_lives_to_its_end_and_nobody_gets_it_then() -> None:
+    duo = normal(tls=True)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    address, last = ack.yiaddr, f"ack {ack.yiaddr & 0xFF}"
+    reserve(duo, "s", address & 0xFF)
+    assert duo.nodes["p"].theirs["fo"][address] == MAC
+    assert kind(duo.renew("p", 1, address)) == "ack"
+    assert ask(duo, "p", CAMERA, address) != last
+    duo.run(4300, 5)
+    assert duo.lease("p", address).state is not BindingState.ACTIVE
+    assert ask(duo, "p", 1, address) != last
+    assert ask(duo, "p", 2, address) != last
+
+
+def test_what_is_no_longer_reserved_is_part_of_the_pool_again_and_the_partner_hears_of_its_lease() -> None:
+    duo = reserved_at_s(100)
+    assert ask(duo, "p", CAMERA, 0) == "ack 100"
+    duo.crash("s")
+    duo.configs["s"] = duo.config
+    duo.start("s")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+    duo.run(5)
+    assert FIRST not in duo.nodes["p"].theirs["fo"]
+    assert duo.lease("s", FIRST).state is BindingState.ACTIVE
+    assert duo.lease("s", FIRST).client == MAC
+    assert not duo.lease("p", FIRST).owed
+    assert duo.nodes["p"].one_sided("fo") == []
+
+
+def test_status_names_the_reservations_that_only_one_side_has() -> None:
+    duo = reserved_at_s(100)
+    for name, here, there in (("p", "none", "for 02:00:00:00:00:77"), ("s", "for 02:00:00:00:00:77", "none")):
+        (row,) = duo.nodes[name].status(duo.now)["relationships"]  # type: ignore[attr-defined]
+        assert f"reservation of 10.0.0.100: here {here}, at the partner {there}" in row["differences"]
+        assert duo.noted(name, node_hosts.ONE_SIDED) == 1
+
+
+def test_our_own_reservation_stands_against_the_partners() -> None:
+    """10.0.0.60 is the printer's here, the camera's there: each server keeps to its own file, and both say so."""
+    duo = normal(tls=True, other=[('hardware = "02:00:00:00:ff:01"', 'hardware = "02:00:00:00:00:77"')])
+    assert ask(duo, "p", 0xFF01, 0) == "ack 60"
+    assert ask(duo, "p", CAMERA, 0) != "ack 60"
+    assert any("10.0.0.60" in each for each in duo.nodes["p"].one_sided("fo"))
+
+
+def test_not_more_than_so_many_reservations_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_hosts, "RESERVED_MOST", 1)
+    duo = reserved_at_s(100)
+    assert duo.nodes["p"].theirs == {"fo": {0x0A00003C: b"\x00\x01\x02\x00\x00\x00\xff\x01"}}
+    assert duo.noted("p", node_hosts.TOO_MANY) == 1
+
+
+def test_malformed_reservations_and_parts_out_of_turn_are_dropped() -> None:
+    duo = reserved_at_s(100)
+    before = duo.nodes["p"].theirs["fo"]
+    tell(duo, "p", FrameKind.RESERVED, [(b"\x0a\x00\x00\x70", MAC)])  # a second telling on one link
+    assert duo.nodes["p"].theirs["fo"] == before
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint.say_reserved()
+    tell(duo, "p", FrameKind.RESERVED, [(b"\x0a\x00\x00", MAC), (b"\x0a\x00\x00\x70", b""), (b"\x0a\x00\x00\x71", b"\x07x")])
+    assert duo.nodes["p"].theirs["fo"] == {}
