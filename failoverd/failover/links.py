@@ -65,6 +65,9 @@ class EndpointHouse(House, Protocol):
     def pings_told(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
         """Which addresses answered a ping of the partner's, and which did not."""
 
+    def take_back_ends(self, relationship: str, now: Now) -> None:
+        """Both go to normal: leases that a clock, set back since, had ended too early live again (safety.md 10)."""
+
     def rest_all(self, relationship: str, now: Now) -> None:
         """The partner lost its database: every known lease rests for its full time (safety.md 15)."""
 

@@ -89,6 +89,8 @@ class Transitions(Agreement):
         self.persist()
         if cell.action in (Action.MOVE, Action.PUSH_MOVE) and cell.next is not None:
             if cell.action is Action.PUSH_MOVE:
+                if cell.next is S.NORMAL:
+                    self.house.take_back_ends(self.terms.name, now)
                 self.updates.owe_all_unacked()
                 if not self._hears_first(now):
                     self.updates.pump(self, self.offer.max_unacked, now)

@@ -235,6 +235,59 @@ def test_rule_10_an_unsynchronised_clock_after_a_lone_boot_grants_nothing_new() 
     assert any("unsynchronised" in warning for warning in duo.nodes["p"].status(duo.now)["warnings"])  # type: ignore[attr-defined]
 
 
+def test_rule_10_a_clock_that_ran_ahead_and_is_set_back_has_ended_no_lease() -> None:
+    """The lease stayed EXPIRED here and ACTIVE there, and its name went from DNS (scenario clock-skew)."""
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.cut()
+    duo.run(40)
+    duo.now = duo.now._replace(wall=duo.now.wall + 7200)
+    duo.run(2)
+    assert duo.lease("p", ack.yiaddr).state is BindingState.EXPIRED
+    duo.now = duo.now._replace(wall=duo.now.wall - 7200)
+    duo.run(2)
+    assert duo.lease("p", ack.yiaddr).state is BindingState.EXPIRED, "alone, nobody knows whose the address is now (rule 11)"
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    duo.run(5)
+    lease = duo.lease("p", ack.yiaddr)
+    assert lease.fqdn
+    assert lease.ends > duo.now.wall
+    assert [duo.lease(name, ack.yiaddr).state for name in ("p", "s")] == [BindingState.ACTIVE] * 2
+
+
+def test_rule_11_an_end_is_not_taken_back_when_the_partner_was_alone() -> None:
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.cut()
+    duo.run(40)
+    duo.now = duo.now._replace(wall=duo.now.wall + 7200)
+    duo.run(2)
+    duo.command("s", "partner-down")
+    duo.now = duo.now._replace(wall=duo.now.wall - 7200)
+    duo.run(2)
+    duo.heal()
+    duo.until(lambda: duo.state("p") != "communications-interrupted")
+    duo.run(1)
+    assert duo.lease("p", ack.yiaddr).state is not BindingState.ACTIVE
+
+
+def test_rule_13_an_end_that_the_partner_knows_of_is_not_taken_back() -> None:
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(2)
+    duo.hold_bytes = lambda sender, data: sender == "s"  # it hears of the end, and its BNDACK does not arrive
+    duo.now = duo.now._replace(wall=duo.now.wall + 1000)
+    duo.run(2)
+    assert duo.lease("p", ack.yiaddr).state is BindingState.EXPIRED
+    duo.now = duo.now._replace(wall=duo.now.wall - 1000)
+    duo.run(2)
+    assert duo.lease("p", ack.yiaddr).state is BindingState.EXPIRED
+
+
 def test_rule_11_a_lone_boot_grants_nothing_beyond_the_last_proven_contact_plus_mclt() -> None:
     duo = normal()
     ack = duo.dora("p", 1)
