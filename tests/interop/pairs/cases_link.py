@@ -149,10 +149,12 @@ def stale_connect(bench: Bench, side: Role) -> None:
     # A connect gives up after 15 s in the place of 127 s; a kernel that repeats the first SYNs every second is told not to.
     slow.host.run("sysctl", "-q", "-e", "-w", "net.ipv4.tcp_syn_retries=3", "net.ipv4.tcp_syn_linear_timeouts=0")
     slow.host.run("nft", "-f", "-", text=DROP_SYN)
+    whole = bench.moves()
     bench.apart()
     until("a connect is under way", lambda: connecting(slow), 20, 0.05)
     bench.normal(20, since=bench.heal())
-    first = bench.moves()
+    until("both logs tell of the cut", lambda: bench.moves() >= whole + 2, 10)
+    first = whole + 2
     bench.result.measured["stale connects after normal"] = len(connecting(slow))
     until("the stale connect has failed", lambda: not connecting(slow), 25, 0.2)
     time.sleep(6)
