@@ -3,7 +3,8 @@
 (a) no address is held by two clients at one time, as the clients see it, unless an operator wrongly declared partner-down;
 (b) no DHCPACK promises what is not on disk; (c) no lease goes beyond max(now, potential expiry acked by or received from the
 partner) + MCLT, as derived from the messages; (e) after the faults both reach normal, agree on every lease and owe nothing; (i) a
-boot restores exactly what was committed; (n) the zones say what the leases want. (d) (g) (h) are in limits.py.
+boot restores exactly what was committed; (f) the zones say what the leases want. (d) (g) (h) are in limits.py,
+(k) (l) (m) (w) in checks_server.py; rules.py says which rule of safety.md each one watches.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError
+from failoverd.sim.checks_server import grants_without_room, names_out_of_turn, offers_while_the_disk_hangs, serves_too_early
 from failoverd.sim.limits import before_its_time, beyond_a_limit, normal_since, not_answered
 from failoverd.sim.trace import (
     Answered,
@@ -100,6 +103,13 @@ def held_twice(events: list[Event]) -> Iterator[Violation]:
 # --- (b) and (i) ---------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(8192)
+def read(record: str) -> dict[str, Any]:
+    """A lease's record; several judges read each. Not to be changed."""
+    out: dict[str, Any] = json.loads(record)
+    return out
+
+
 class Disks:
     """What is durable on each server, followed through the trace; with the commits of the last seconds."""
 
@@ -119,7 +129,7 @@ class Disks:
                 rows.pop(address, None)
                 continue
             rows[address] = record
-            raw = json.loads(record)
+            raw = read(record)
             self.ever.setdefault((event.server, address), set()).add((raw["state"], raw.get("ends", 0)))
             recent = self.recent.setdefault((event.server, address), [])
             recent.append((event.t, record))
@@ -131,7 +141,7 @@ class Disks:
         self.rows[event.server] = dict(event.leases)
         self.ever = {key: ends for key, ends in self.ever.items() if key[0] != event.server}
         for address, record in event.leases:
-            raw = json.loads(record)
+            raw = read(record)
             self.ever[event.server, address] = {(raw["state"], raw.get("ends", 0))}
         self.recent = {key: records for key, records in self.recent.items() if key[0] != event.server}
 
@@ -139,7 +149,7 @@ class Disks:
         """What the disk says of an address, or said within the last seconds."""
         newest = self.rows.get(server, {}).get(address)
         records = [record for when, record in self.recent.get((server, address), []) if when >= t - ACK_AGE_S]
-        return [json.loads(record) for record in {newest, *records} if record is not None]
+        return [read(record) for record in {newest, *records} if record is not None]
 
 
 def not_on_disk(events: list[Event]) -> Iterator[Violation]:
@@ -166,27 +176,41 @@ def not_on_disk(events: list[Event]) -> Iterator[Violation]:
 FREED = {3, 4, 6}  # EXPIRED, RELEASED and RESET are FREE at once where they are accepted (failover-protocol.md 6.3)
 
 
-def told_before_commit(events: list[Event]) -> Iterator[Violation]:
+Messages = dict[int, list[Message]]  # by the place of a Sent or Heard in the trace
+
+
+def read_links(events: list[Event]) -> Messages:
+    """The messages that came to their end with each Sent and Heard."""
+    framers: dict[tuple[str, int, str], Framer] = {}
+    out: Messages = {}
+    for at, event in enumerate(events):
+        if isinstance(event, Sent | Heard):
+            framer = framers.setdefault((event.server, event.wire, type(event).__name__), Framer())
+            out[at] = found = []
+            with suppress(PartnerError):
+                found.extend(framer.feed(event.data))
+    return out
+
+
+def told_before_commit(events: list[Event], messages: Messages) -> Iterator[Violation]:
     """(b) What a BNDUPD says, and what a BNDACK accepts, is on the sender's disk (safety.md 1, 2)."""
-    disks, framers = Disks(), dict[tuple[str, int, str], Framer]()
+    disks = Disks()
     heard: dict[tuple[str, int, int], wire.Binding] = {}
-    for event in events:
+    for at, event in enumerate(events):
         if isinstance(event, Committed):
             disks.committed(event)
         elif isinstance(event, Replaced):
             disks.replaced(event)
         elif isinstance(event, Sent | Heard):
-            framer = framers.setdefault((event.server, event.wire, type(event).__name__), Framer())
-            with suppress(PartnerError):
-                for message in framer.feed(event.data):
-                    key = (event.server, event.wire, message.xid)
-                    if isinstance(event, Heard):
-                        if message.kind == MessageType.BNDUPD:
-                            heard[key] = wire.binding(message)
-                    elif message.kind == MessageType.BNDUPD:
-                        yield from _durable(disks, event, wire.binding(message), acks=False)
-                    elif message.kind == MessageType.BNDACK and key in heard and not message.raw(OptionCode.REJECT_REASON):
-                        yield from _durable(disks, event, heard[key], acks=True)
+            for message in messages[at]:
+                key = (event.server, event.wire, message.xid)
+                if isinstance(event, Heard):
+                    if message.kind == MessageType.BNDUPD:
+                        heard[key] = wire.binding(message)
+                elif message.kind == MessageType.BNDUPD:
+                    yield from _durable(disks, event, wire.binding(message), acks=False)
+                elif message.kind == MessageType.BNDACK and key in heard and not message.raw(OptionCode.REJECT_REASON):
+                    yield from _durable(disks, event, heard[key], acks=True)
 
 
 def _durable(disks: Disks, event: Sent, said: wire.Binding, *, acks: bool) -> Iterator[Violation]:
@@ -226,20 +250,22 @@ class Knowledge:
     def __init__(self) -> None:
         """Nothing said yet."""
         self.known: dict[tuple[str, int], int] = {}
-        self._framers: dict[tuple[str, int, str], Framer] = {}
         self._told: dict[tuple[str, int, int], tuple[int, int]] = {}  # (server, wire, xid) of its BNDUPD -> address, potential
         self._heard: dict[tuple[str, int, int], tuple[int, int]] = {}  # the same for a BNDUPD that it received
 
-    def read(self, event: Sent | Heard) -> None:
-        """Bytes on a link."""
-        key = (event.server, event.wire, type(event).__name__)
-        framer = self._framers.setdefault(key, Framer())
-        with suppress(PartnerError):
-            for message in framer.feed(event.data):
-                if isinstance(event, Sent):
-                    self._sent(event.server, event.wire, message)
-                else:
-                    self._received(event.server, event.wire, message)
+    def read(self, event: Sent | Heard, messages: list[Message]) -> None:
+        """Messages on a link."""
+        for message in messages:
+            if isinstance(event, Sent):
+                self._sent(event.server, event.wire, message)
+            else:
+                self._received(event.server, event.wire, message)
+
+    def booted(self, server: str) -> None:
+        """What was received and not answered may have been committed before the fall: received, it counts (safety.md 9)."""
+        for key in [key for key in self._heard if key[0] == server]:
+            address, potential = self._heard.pop(key)
+            self.known[server, address] = max(self.known.get((server, address), 0), potential)
 
     def _sent(self, server: str, link: int, message: Message) -> None:
         if message.kind == MessageType.BNDUPD:
@@ -262,17 +288,19 @@ class Knowledge:
                 self.known[server, told[0]] = told[1]
 
 
-def beyond_mclt(events: list[Event]) -> Iterator[Violation]:
+def beyond_mclt(events: list[Event], messages: Messages) -> Iterator[Violation]:
     """(c) No promise beyond max(now, what the partner knows) + MCLT (safety.md 9). A BNDUPD that was stepped counts from then: its
     BNDACK leaves after the commit, the ACK of the same step may leave before it."""
     mclt_s = 0
     knowledge = Knowledge()
     ends: dict[tuple[str, int, bytes], int] = {}
-    for event in events:
+    for at, event in enumerate(events):
         if isinstance(event, Started):
             mclt_s = event.mclt_s
+        elif isinstance(event, Booted):
+            knowledge.booted(event.server)
         elif isinstance(event, Sent | Heard):
-            knowledge.read(event)
+            knowledge.read(event, messages[at])
         elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
             key = (event.server, event.address, event.client)
             end = int(event.wall) + event.lease_s
@@ -286,7 +314,7 @@ def beyond_mclt(events: list[Event]) -> Iterator[Violation]:
             ends[key] = end
 
 
-# --- (e) and (n) ---------------------------------------------------------------------------------------------------------
+# --- (e) and (f) ---------------------------------------------------------------------------------------------------------
 
 
 def never_quiet(events: list[Event]) -> Iterator[Violation]:
@@ -330,7 +358,7 @@ def differences(one: Final, other: Final) -> Iterator[Violation]:
 
 
 def zones_differ(events: list[Event]) -> Iterator[Violation]:
-    """(n) Each name that an ACTIVE lease wants is there, and no client's address stands in the zone without a lease. What a lost disk
+    """(f) Each name that an ACTIVE lease wants is there, and no client's address stands in the zone without a lease. What a lost disk
     knew of the zone, nobody else knows on a plain link, so leftovers of it are not judged: `ddns check` finds them."""
     forgot = any(isinstance(event, Replaced) for event in events)
     for event in events:
@@ -343,37 +371,62 @@ def zones_differ(events: list[Event]) -> Iterator[Violation]:
         for name, address in sorted(want - have):
             if name not in named:  # a client that roamed has two leases and one name
                 yield Violation(
-                    "n", event.t, f"{name} should have {address}, the zone has {sorted(v for n, v in have if n == name)}"
+                    "f", event.t, f"{name} should have {address}, the zone has {sorted(v for n, v in have if n == name)}"
                 )
         for name, address in sorted(have - want if not forgot else ()):
-            yield Violation("n", event.t, f"{name} has {address} in the zone, and no lease wants that")
+            yield Violation("f", event.t, f"{name} has {address} in the zone, and no lease wants that")
+        yield from _reverse(event, others, have & want, forgot=forgot)
         yield from _others_and_slave(event)
+
+
+def _reverse(zones: Zones, others: set[str], done: set[tuple[str, str]], *, forgot: bool) -> Iterator[Violation]:
+    """Each name that is in the zone has its PTR, and no PTR stands without a lease that wants it. `done`: (name, address) of A records."""
+    have = {(name, value.lower()) for name, rtype, value in zones.records if rtype == "PTR"}
+    want = {(reverse(address), name.lower()) for name, address in zones.wanted if name.lower() not in others}
+    due = {(reverse(address), name.lower()) for name, address in zones.wanted if (name.lower(), dotted(address)) in done}
+    for owner, name in sorted(due - have):
+        yield Violation("f", zones.t, f"{owner} should point to {name}, it points to {sorted(v for n, v in have if n == owner)}")
+    for owner, name in sorted(have - want if not forgot else ()):
+        yield Violation("f", zones.t, f"{owner} points to {name}, and no lease wants that")
+
+
+def reverse(address: int) -> str:
+    """The name of an address in in-addr.arpa."""
+    return ".".join(str(octet) for octet in reversed(address.to_bytes(4, "big"))) + ".in-addr.arpa."
 
 
 def _others_and_slave(zones: Zones) -> Iterator[Violation]:
     """Names of other hosts are as they were, and the slave has what the master has."""
     now = [record for record in zones.records if record[0] in {name for name, _, _ in zones.others}]
     if sorted(now) != sorted(zones.others):
-        yield Violation("n", zones.t, f"records of other hosts were {sorted(zones.others)}, and are {now}")
+        yield Violation("f", zones.t, f"records of other hosts were {sorted(zones.others)}, and are {now}")
     if zones.slave is not None and zones.slave != zones.records:
         lacks = set(zones.records) ^ set(zones.slave)
-        yield Violation("n", zones.t, f"the slave differs from the master in {sorted(lacks)[:5]}")
+        yield Violation("f", zones.t, f"the slave differs from the master in {sorted(lacks)[:5]}")
 
 
 CHECKS: tuple[Callable[[list[Event]], Iterator[Violation]], ...] = (
     two_holders,
     not_on_disk,
-    told_before_commit,
     boot_differs,
-    beyond_mclt,
     before_its_time,
     never_quiet,
     zones_differ,
     not_answered,
     beyond_a_limit,
+    offers_while_the_disk_hangs,
+    grants_without_room,
+    names_out_of_turn,
+    serves_too_early,
 )
+
+
+LINK_CHECKS: tuple[Callable[[list[Event], Messages], Iterator[Violation]], ...] = (told_before_commit, beyond_mclt)
 
 
 def judge(events: list[Event]) -> list[Violation]:
     """Everything that is wrong with a run, in order of time."""
-    return sorted((violation for check in CHECKS for violation in check(events)), key=lambda violation: violation.t)
+    messages = read_links(events)
+    found = [violation for check in CHECKS for violation in check(events)]
+    found += [violation for check in LINK_CHECKS for violation in check(events, messages)]
+    return sorted(found, key=lambda violation: violation.t)

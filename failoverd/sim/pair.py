@@ -168,7 +168,9 @@ class Pair:
         for name, rtype, value in OTHERS:
             self.master.put(name, rtype, value)
         clocks = (("a", terms.skew_s[0]), ("b", terms.skew_s[1]))
-        world.trace.add(Started(world.t, world.seed, terms.mclt_s, clocks, terms.pools(), terms.lone_boot == "serve"))
+        world.trace.add(
+            Started(world.t, world.seed, terms.mclt_s, clocks, terms.pools(), terms.lone_boot == "serve", terms.delay_s)
+        )
 
     def _habits(self) -> Habits:
         rng, pace = self.rng, self.terms.pace

@@ -47,7 +47,7 @@ from failoverd.ports import (
 )
 from failoverd.sim.disk import Disk
 from failoverd.sim.network import Tcp
-from failoverd.sim.trace import Answered, Booted, Committed, Crashed, Final, Heard, Moved, Replaced, Sent
+from failoverd.sim.trace import Answered, Began, Booted, Committed, Crashed, Final, Heard, Moved, Named, Replaced, Room, Sent
 from failoverd.sim.world import Clock, World
 
 RELATIONSHIP = "pair"  # of a pair with one; commands that name none go to it
@@ -179,6 +179,8 @@ class Server:
 
     def room(self, low: bool) -> None:
         """The disk fills, or has room again (safety.md 7)."""
+        if low != self.disk.low:
+            self.world.trace.add(Room(self.world.t, self.name, self.clock.read().wall, low))
         self.disk.low = low
         self.deliver(DiskState(low))
 
@@ -393,6 +395,7 @@ class Server:
         life = self.boots
         self.world.after(self.disk.delay_s * (0.5 + self.rng.random()), lambda: self._committed(life))
         if self.disk.delay_s > 1.0:
+            self.world.trace.add(Began(self.world.t, self.name))
             self.world.after(1.0, lambda: self._watch(life))
 
     def _watch(self, life: int) -> None:
@@ -461,6 +464,8 @@ class Server:
             elif isinstance(send, LinkClose):
                 self.tcp.close(self, send.link, send.reason)
             elif isinstance(send, DnsUpdate | DnsQuery):
+                if isinstance(send, DnsUpdate):
+                    self.world.trace.add(Named(self.world.t, self.name, send.zone, self.clock.read().wall - wall))
                 self.to_master(self, send)
             elif isinstance(send, Probe):
                 self.probe(self, send.address)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 class Started(NamedTuple):
     """The run begins. `clocks`: server -> how far its wall clock is ahead of `EPOCH + t`; `pools`: (relationship, its primary, first
-    address, last address); `lone_boot_serves`: servers are configured with lone-boot = "serve" (safety.md 11)."""
+    address, last address); `lone_boot_serves`: servers are configured with lone-boot = "serve" (safety.md 11);
+    `delay_s`: max-response-delay."""
 
     t: float
     seed: str
@@ -16,6 +17,7 @@ class Started(NamedTuple):
     clocks: tuple[tuple[str, float], ...]
     pools: tuple[tuple[str, str, int, int], ...] = ()
     lone_boot_serves: bool = False
+    delay_s: int = 30
 
 
 class Booted(NamedTuple):
@@ -119,6 +121,31 @@ class Declared(NamedTuple):
     since_t: float = 0.0
 
 
+class Began(NamedTuple):
+    """A commit that will take long is on its way to the disk of a server."""
+
+    t: float
+    server: str
+
+
+class Room(NamedTuple):
+    """The disk of a server has little room (safety.md 7), or enough again. `wall`: its clock."""
+
+    t: float
+    server: str
+    wall: float
+    low: bool
+
+
+class Named(NamedTuple):
+    """A DNS UPDATE left a server. `age_s`: how long ago, by its clock, the step was that made it."""
+
+    t: float
+    server: str
+    zone: str
+    age_s: float
+
+
 class Stated(NamedTuple):
     """An operator stated something by typing it: `serve --force`, or that partner-down holds --since. `untrue`: it was not so."""
 
@@ -206,6 +233,9 @@ Event = (
     | GaveUp
     | Declared
     | Stated
+    | Began
+    | Room
+    | Named
     | Typed
     | Moved
     | Fault

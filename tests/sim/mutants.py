@@ -1,7 +1,7 @@
 """Known-bad servers, one for each rule of safety.md that code can break, and how many seeds the simulator needs to see each.
 
-`python -m tests.sim.mutants [NAME...]` plants each in the drawn runs, a process of its own for each, and prints the table; it ends
-with 1 when one survives PATIENCE seeds.
+`python -m tests.sim.mutants [NAME...]` plants each in the drawn runs, a process of its own for each, and prints the table; leaves it in
+build/sim-mutants.md, and ends with 1 when one survives PATIENCE seeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from os import cpu_count
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
 
 from failoverd.ddns.outbox import Outbox
 from failoverd.ddns.rounds import Rounds
@@ -115,19 +116,29 @@ def window_leak() -> None:
 
 @mutant("3")
 def a_failed_commit_is_taken_for_done() -> None:
-    done = Server._committed
+    crash = Server.crash
 
-    def wrong(self: Server, life: int) -> None:
-        if self.disk.failing and self._flying is not None:
-            self.disk.failing = False
-            batch, self._flying = self._flying, None
-            self._send(batch.sends)
-            if self._next.writes:
-                self._commit()
+    def wrong(self: Server, why: str, *, power: bool = False) -> None:
+        if why != "a commit failed" or self._flying is None:
+            crash(self, why, power=power)
             return
-        done(self, life)
+        batch, self._flying, self.fuse = self._flying, None, None
+        self._send(batch.sends)
+        if self._next.writes:
+            self._commit()
 
-    put(Server, "_committed", wrong)
+    put(Server, "crash", wrong)
+
+
+@mutant("4")
+def a_hanging_disk_goes_unseen() -> None:
+    step = Node.step
+    put(Node, "step", lambda self, inputs, now, commit_age_s=0.0: step(self, inputs, now, 0.0))
+
+
+@mutant("7")
+def a_full_disk_goes_unseen() -> None:
+    put(Node, "_disk", lambda self, each, now: None)
 
 
 @mutant("5")
@@ -380,11 +391,11 @@ def the_partners_names_are_ours_to_remove() -> None:
     put(Shelf, "own", wrong)
 
 
-def hunt(name: str) -> int:
+def hunt(name: str, patience: int) -> int:
     """Plant one mutant here, run seeds until a judge speaks; one line."""
     found = next(each for each in MUTANTS if each.name == name)
     found.plant()
-    for seed in range(1, PATIENCE + 1):
+    for seed in range(1, patience + 1):
         try:
             violations = run(str(seed)).violations
         except Exception as error:  # a mutant that makes the program fall is caught as well
@@ -394,7 +405,7 @@ def hunt(name: str) -> int:
             checks = Counter(violation.check for violation in violations)
             print(f"| {found.rule} | {name.replace('_', ' ')} | {' '.join(f'({check})' for check in sorted(checks))} | {seed} |")
             return 0
-    print(f"| {found.rule} | {name.replace('_', ' ')} | SURVIVED | {PATIENCE} |")
+    print(f"| {found.rule} | {name.replace('_', ' ')} | SURVIVED | {patience} |")
     return 1
 
 
@@ -402,20 +413,30 @@ def main(arguments: list[str]) -> int:
     """The table."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.mutants", description=__doc__)
     parser.add_argument("--one", metavar="NAME", help="plant it in this process")
+    parser.add_argument("--patience", type=int, default=PATIENCE, metavar="N", help="seeds that a mutant may survive")
+    parser.add_argument("--jobs", type=int, default=cpu_count() or 1)
+    parser.add_argument("--table", type=Path, default=Path("build/sim-mutants.md"), metavar="FILE")
     parser.add_argument("names", nargs="*", help="of mutants; all without")
     options = parser.parse_args(arguments)
     if options.one:
-        return hunt(options.one)
+        return hunt(options.one, options.patience)
     names = options.names or [each.name for each in MUTANTS]
-    commands = [[sys.executable, "-m", "tests.sim.mutants", "--one", name] for name in names]
-    print("| rule of safety.md | mutant | caught by | seeds needed |\n| --- | --- | --- | --- |", flush=True)
+    command = [sys.executable, "-m", "tests.sim.mutants", "--patience", str(options.patience), "--one"]
+    options.table.parent.mkdir(exist_ok=True)
     alive = 0
-    with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        for done in pool.map(lambda command: subprocess.run(command, capture_output=True, text=True, check=False), commands):
-            print(done.stdout.strip() or done.stderr[-2000:], flush=True)
+    with options.table.open("w", encoding="utf-8") as table, ThreadPoolExecutor(options.jobs) as pool:
+        tell(table, "| rule of safety.md | mutant | caught by | seeds needed |\n| --- | --- | --- | --- |")
+        for done in pool.map(lambda name: subprocess.run([*command, name], capture_output=True, text=True, check=False), names):
+            tell(table, done.stdout.strip() or done.stderr[-2000:])
             alive += done.returncode != 0
-    print(f"\n{len(names)} mutants, {len(names) - alive} caught")
+        tell(table, f"\n{len(names)} mutants, {len(names) - alive} caught")
     return 1 if alive else 0
+
+
+def tell(table: TextIO, line: str) -> None:
+    """To the terminal and into the table."""
+    print(line, flush=True)
+    print(line, file=table, flush=True)
 
 
 if __name__ == "__main__":
