@@ -13,7 +13,8 @@ help:
 	@echo 'make check          format, lint, types, layout'
 	@echo 'make test-full      the slow tests as well'
 	@echo 'make sim [N=1000 SEED=1]  so many simulated pairs with faults on all cores; stopped, it goes on where it was (sim.jsonl)'
-	@echo 'make sim-mutants    each known-bad server and how many seeds it takes to catch it'
+	@echo '                    one seed again, smaller: python -m failoverd.sim --seed S --shrink'
+	@echo 'make sim-mutants    each known-bad server and how many seeds it takes to catch it: a table in build/sim-mutants.md'
 	@echo 'make interop        every mishap of a pair with a real dhcpd as the partner, in both roles, and of two failoverd: a table (25 minutes'
 	@echo '                    at most); then the tests against BIND'
 	@echo 'make replay         recorded pairs of dhcpd with failoverd in the place of either side: what it does otherwise, and why'
@@ -28,6 +29,7 @@ help:
 	@echo 'make bench          perfdhcp against the pair and against a pair of dhcpd (about 6 minutes),'
 	@echo '                    then the drain of a backlog of names into BIND'
 	@echo 'make bench-drain [PROFILE=1]  only that (about 3 minutes); with PROFILE=1 where failoverd spends it'
+	@echo 'make bench-sim      how much faster than time the simulator runs a pair with 200 clients (under a minute)'
 	@echo 'make fresh          demo and test of HEAD in a minimal Debian 12 in a scratch directory'
 	@echo 'make docs           docs/failoverctl.md from the commands themselves, docs/failover-tables.md from the failover tables'
 	@echo 'make lock           resolve the Python packages anew into .ci/requirements.lock'
@@ -92,6 +94,9 @@ bench:
 bench-drain:
 	@.ci/setup bench
 	@.venv/bin/python -m tests.bench.drain $(if $(PROFILE),--profile)
+
+bench-sim: setup
+	.venv/bin/python -m failoverd.sim.speed
 
 fresh:
 	@.ci/setup fresh

@@ -17,7 +17,7 @@ from failoverd.sim.world import World
 
 FIRST_FAULT_S = 40.0  # by then a new pair is in normal
 SHORT_S, LONG_S = (60.0, 600.0), (600.0, 2400.0)  # lengths of the fault phase
-SORTS = {"short": 76, "wide": 8, "crowd": 4, "long": 12}  # of 100 runs
+SORTS = {"short": 79, "wide": 9, "crowd": 2, "long": 10}  # of 100 runs
 KINDS = {
     "cut": 4,
     "one way": 2,

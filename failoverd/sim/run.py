@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-from failoverd.sim.checks import judge
+from failoverd.sim.checks import judge, zones_differ
 from failoverd.sim.faults import Faults
 from failoverd.sim.limits import ANSWERED_WITHIN_S
 from failoverd.sim.pair import Pair, Terms
@@ -63,9 +63,7 @@ def settled(pair: Pair) -> bool:
             if final.owed or any(lease[4] for lease in final.leases):
                 return False
     zones = pair.zones()
-    others = {name for name, _, _ in zones.others}
-    names = {name for name, rtype, _ in zones.records if rtype == "A"} - others
-    return len(names) == len({name for name, _ in zones.wanted} - others) and zones.slave == zones.records
+    return zones.slave == zones.records and not any(zones_differ([zones]))
 
 
 def normal(pair: Pair) -> bool:

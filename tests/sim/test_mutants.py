@@ -30,7 +30,7 @@ PATIENCE = 25  # seeds that a mutant may survive
 def caught(check: str) -> Violation:
     """The first violation of a check in the drawn runs."""
     for seed in range(1, PATIENCE + 1):
-        for violation in run(str(seed)).violations:
+        for violation in run(f"short{seed}").violations:
             if violation.check == check:
                 return violation
     raise AssertionError(f"no violation of ({check}) in {PATIENCE} runs")
