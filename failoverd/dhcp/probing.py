@@ -16,6 +16,9 @@ from failoverd.notes import declare
 from failoverd.ports import ClientDatagram
 
 WAITING = 1000  # DISCOVERs that wait for a ping at once, so at most as many pings in flight
+WAITING_MUST = (
+    200  # while nothing but a ping will do: the kernel drops one silently when 1024 neighbours (gc_thresh3) are unresolved for 3 s
+)
 FRESH_S = 60.0  # a ping, or a client's word, is as good as a new one for so long (dhcpd's ping-cltt-secs)
 KNOWN = 10_000  # addresses whose silence is remembered; beyond it the oldest is forgotten
 AGAIN_S = 3.0  # a DISCOVER that is older gets no second address to try: its client asks again
@@ -106,10 +109,9 @@ class Probing:
         """How many DISCOVERs wait."""
         return len(self._waiting)
 
-    @property
-    def full(self) -> bool:
-        """Nobody else may wait."""
-        return self.waiting >= WAITING
+    def full(self, *, must: bool) -> bool:
+        """Nobody else may wait. `must`: nothing but a ping will do."""
+        return self.waiting >= (WAITING_MUST if must else WAITING)
 
     def hold(self, address: int, waiting: Waiting) -> bool:
         """Let a DISCOVER wait. True when the address is to be pinged now; False when it is being pinged for this client already."""

@@ -249,7 +249,7 @@ def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> De
     subnet = question.subnet_of(lease.address)
     if subnet is None:
         return Decision(WRONG_NETWORK, address=lease.address)
-    given = promise(lease, _want(question.packet, subnet), rights, question.wall)
+    given = _promise(question, house, lease, rights, subnet)
     remains = _remains(lease, question)
     if given is None and not remains:
         return Decision(LONE_BOOT, address=lease.address)
@@ -258,7 +258,7 @@ def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> De
     give = given.give_s if given is not None and not house.low_disk else remains
     key, mono = question.client.key, question.now.mono
     pinged = question.reservation is None and house.probing.needed(lease, key, rights, mono, check=subnet.ping_check)
-    if pinged and house.probing.full and house.probing.waits(lease.address) is None:
+    if pinged and house.probing.full(must=rights.probe) and house.probing.waits(lease.address) is None:
         return Decision(TOO_MANY, address=lease.address)
     house.table.offer(lease.address, key, mono)
     if pinged:
@@ -272,6 +272,13 @@ def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> De
     reply = offer(question.packet, subnet, question.reservation, lease.address, give, local, named.hostname, named.option, left)
     where = route(question.packet, lease.address)
     return Decision(OFFERED, None, None, reply, where, True, subnet, lease.address, f"{give} s", left)
+
+
+def _promise(question: Question, house: House, lease: Lease, rights: Rights, subnet: Subnet) -> Promise | None:
+    """What may be promised anew, None for nothing: a lone boot, or the partner waits to give the address to the host of a reservation."""
+    if house.table.kept_from(question.client.key, lease.address):
+        return None
+    return promise(lease, _want(question.packet, subnet), rights, question.wall)
 
 
 def _remains(lease: Lease, question: Question) -> int:
@@ -345,7 +352,7 @@ def _nak(question: Question, why: str, address: int, text: str) -> Decision:
 
 def _grant(question: Question, house: House, lease: Lease, rights: Rights, subnet: Subnet) -> Decision:
     """The ACK. What cannot be promised anew is answered with what remains, without a write (safety.md 7, 11)."""
-    given = promise(lease, _want(question.packet, subnet), rights, question.wall)
+    given = _promise(question, house, lease, rights, subnet)
     remains = _remains(lease, question)
     if given is None or house.low_disk or (remains and given.ends < lease.ends):
         if not remains:

@@ -248,6 +248,11 @@ class LeaseTable:
         elif row.state is BindingState.BACKUP:
             state.backup[address] = None
 
+    def kept_from(self, client: bytes, address: int) -> bool:
+        """Whether the partner reserves for another the address that this client still has a lease on: nothing longer may be promised, for
+        the partner gives the address away when the lease has ended."""
+        return address in self._kept and address not in self._out and self._kept[address] != client
+
     def _settled(self, lease: Lease) -> bool:
         """Whether the two servers have nothing to agree on any more: free, or leased to the client it is kept for."""
         if lease.owed:

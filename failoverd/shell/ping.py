@@ -111,6 +111,8 @@ class Pinger:
 
     def heard(self) -> list[ProbeAnswer]:
         """Who has answered since; costs nothing while nobody is asked."""
+        if not self._asked:
+            return []
         mono, found = self._mono(), list[ProbeAnswer]()
         while self._asked:
             oldest = next(iter(self._asked))

@@ -162,6 +162,17 @@ def test_not_more_than_so_many_wait_and_the_next_is_told_of(monkeypatch: pytest.
     assert len(asked(duo)) == 3
 
 
+def test_fewer_wait_while_nothing_but_a_ping_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel drops pings silently when too many neighbours are unresolved."""
+    monkeypatch.setattr(probing, "WAITING_MUST", 1)
+    duo = normal(ping=True)
+    duo.discover("p", 1, secs=10)
+    duo.settle()
+    waiting = duo.nodes["p"].probing
+    assert waiting.full(must=True)
+    assert not waiting.full(must=False)
+
+
 def test_a_whole_subnet_that_answers_does_not_keep_one_discover_for_ever() -> None:
     duo = normal(ping=True)
     duo.discover("p", 1, secs=10)
