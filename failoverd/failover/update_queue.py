@@ -27,6 +27,7 @@ RETRY_REFUSED_S = 4.0  # an update refused with another reason than 16 is told a
 RETRY_REFUSED_MOST_S = 300.0
 RETRY_LESS_CRITICAL_S = 4.0  # a RELEASED or ABANDONED refused with 16 is told once more after this (failover-protocol.md 6.4)
 FREED = (BindingState.EXPIRED, BindingState.RELEASED, BindingState.RESET)
+ENDS = (BindingState.EXPIRED, BindingState.FREE, BindingState.BACKUP)  # of a lease that is over by the partner's clock
 
 
 class Link(Protocol):

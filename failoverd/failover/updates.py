@@ -13,7 +13,7 @@ from failoverd.failover.dialect import NAMES
 from failoverd.failover.message import Binding, Message, RejectReason, ServerState
 from failoverd.failover.private import LeaseNames
 from failoverd.failover.states import CONFLICTING
-from failoverd.failover.update_queue import FREED, Link, UpdateQueue
+from failoverd.failover.update_queue import ENDS, FREED, Link, UpdateQueue
 from failoverd.leases.binding import judge
 from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, BindingState, Lease
 from failoverd.leases.rights import Rights
@@ -154,6 +154,9 @@ class Updates(UpdateQueue):
             new.fqdn, new.rev = names.wish, names.pointer
             new.dns = (NO_FORWARD if names.no_forward else 0) | (NO_REVERSE if names.no_reverse else 0)
             self.house.names_told(new, names, now)
+        if self.terms.partner_is_dhcpd and told in ENDS and old.state is BindingState.ACTIVE and old.ends > int(now.wall):
+            # A dhcpd whose clock is ahead ends the lease by it, and waits for nobody: here it lasts as long as promised (safety.md 10).
+            new.not_before = max(new.not_before, old.ends + 1)
         if state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
             if old.state is BindingState.ACTIVE and old.ends > new.ends:

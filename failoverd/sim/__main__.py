@@ -28,8 +28,9 @@ def again(seed: str, less: Less) -> str:
 
 
 def seeds(seed: str, runs: int) -> list[str]:
-    """Seeds that follow each other; one that is no number stands alone."""
-    return [str(int(seed) + at) for at in range(runs)] if seed.isdecimal() else [seed]
+    """Seeds that follow each other, dhcpd7 after dhcpd6; one that does not end in a number stands alone."""
+    word = seed.rstrip("0123456789")
+    return [f"{word}{int(seed[len(word) :]) + at}" for at in range(runs)] if seed != word else [seed]
 
 
 def show(result: Result, less: Less) -> None:
@@ -53,7 +54,9 @@ def smaller(seed: str, check: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run, print, tell how to repeat what went wrong."""
     parser = argparse.ArgumentParser(prog="python -m failoverd.sim", description=__doc__)
-    parser.add_argument("--seed", default="1", help="a number, or a word: tls1, short1, wide1, crowd1, long1 are of that sort")
+    parser.add_argument(
+        "--seed", default="1", help="a number, or a word: tls1, dhcpd1, short1, wide1, crowd1, long1 are of that sort"
+    )
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--trace", metavar="FILE", help="write every event of the runs to FILE, one a line")
     parser.add_argument("--shrink", action="store_true", help="find a smaller run that goes wrong in the same way")

@@ -5,6 +5,7 @@ dhcpd's ways, not ours: dhcpd_tables.py has the tables. One pool; a client is it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from failoverd.failover import balance
@@ -325,17 +326,29 @@ class DhcpdLeases:
     def ask(self, hw: bytes, now: int) -> tuple[int, int] | None:
         """DISCOVER and REQUEST of a client that this server answers: (address, end of the lease), None for silence."""
         self.now = now
+        lease = self.choose(hw, lambda each: True)
+        return self._grant(lease, hw) if lease is not None else None
+
+    def choose(self, hw: bytes, open_to: Callable[[DhcpdLease], bool]) -> DhcpdLease | None:
+        """The address for a DISCOVER: the client's own, then the head of a free queue (9.5), ABANDONED last. `open_to`: it is not offered
+        to another client."""
         if not self.service():
             return None
         for lease in self.leases.values():
             before = lease.state is B.ACTIVE or lease.rewind is B.ACTIVE or self.mine(lease)
             if lease.hw == hw and before:
-                return self._grant(lease, hw)
+                return lease
         for state in (self.own_free(), B.FREE if not self.primary else B.BACKUP, B.ABANDONED):
             for lease in sorted(self.leases.values(), key=lambda each: each.ends):
-                if lease.state is state and self.mine(lease):
-                    return self._grant(lease, hw)
+                if lease.state is state and self.mine(lease) and open_to(lease):
+                    return lease
         return None
+
+    def abandon(self, lease: DhcpdLease, now: int, for_s: int) -> None:
+        """A client found its address in use (DECLINE)."""
+        self.now = now
+        lease.hw, lease.ends = b"", now + for_s
+        self._change(lease, B.ABANDONED, at_once=True)
 
     def renew(self, hw: bytes, address: int, now: int) -> tuple[int, int] | None:
         """REQUEST for an address held: the new end, None for silence, an end of 0 for a NAK."""
@@ -358,14 +371,15 @@ class DhcpdLeases:
             undo = self.service() == "not cooperating" and lease.rewind is self.own_free()
             self._change(lease, self.own_free() if undo else B.RELEASED, tstp=now, at_once=True)
 
-    def _grant(self, lease: DhcpdLease, hw: bytes) -> tuple[int, int]:
-        want, now = self.lease_s, self.now
+    def give_s(self, lease: DhcpdLease) -> int:
+        """How long a client may have it (7.1)."""
+        want = self.lease_s
         if want <= self.mclt_s:
-            give = want
-        elif lease.tsfp <= now:
-            give = self.mclt_s
-        else:
-            give = min(want, lease.tsfp - now + self.mclt_s)
+            return want
+        return min(want, max(lease.tsfp - self.now, 0) + self.mclt_s)
+
+    def _grant(self, lease: DhcpdLease, hw: bytes) -> tuple[int, int]:
+        want, now, give = self.lease_s, self.now, self.give_s(lease)
         tstp = now + want + give // 2
         lease.tsfp = min(lease.tsfp, tstp)
         lease.hw, lease.ends, lease.cltt = hw, now + give, now

@@ -111,6 +111,7 @@ class Terms:
     sort: str = "long"
     pace: float = 1.0
     ping: bool = False
+    dhcpd: str = ""  # the role of a modelled dhcpd as partner (dhcpd_pair.py)
 
     def config(self) -> Config:
         """The configuration of both servers."""
@@ -158,13 +159,14 @@ class Pair:
         self.master_up = True
         self.refuses = ""  # the rcode with which the master refuses every UPDATE
         self.rng = world.random("pair")
+        self.places: tuple[Segment, ...] = PLACES
         config = terms.config()
         ways = (self._to_client, self._to_master, self._probe)
         self.a = Server(world, "a", A, config, terms.skew_s[0], self.tcp, *ways)
         self.b = Server(world, "b", B, config, terms.skew_s[1], self.tcp, *ways)
         self.a.partner, self.b.partner = self.b, self.a
         self.servers = (self.a, self.b)
-        self.clients = [Client(world, n, self.servers, self.udp, PLACES, self._habits()) for n in range(terms.clients)]
+        self.clients = [Client(world, n, self.servers, self.udp, self.places, self._habits()) for n in range(terms.clients)]
         for name, rtype, value in OTHERS:
             self.master.put(name, rtype, value)
         clocks = (("a", terms.skew_s[0]), ("b", terms.skew_s[1]))
@@ -243,9 +245,9 @@ class Pair:
             for client in self.clients
             if client.state == "selecting" and client.reach == {"a", "b"}
         )
-        free = {place.name: 0 for place in PLACES}
+        free = {place.name: 0 for place in self.places}
         for server in self.servers:
-            for place, count in zip(PLACES, server.gives(), strict=True):
+            for place, count in zip(self.places, server.gives(), strict=False):
                 free[place.name] += count
         sizes = tuple((server.name, *size) for server in self.servers for size in server.sizes())
         return Look(self.world.t, waiting, tuple(free.items()), sizes)

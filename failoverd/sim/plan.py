@@ -12,6 +12,8 @@ from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
+from failoverd.sim import dhcpd_pair
+from failoverd.sim.dhcpd_pair import with_dhcpd
 from failoverd.sim.pair import Terms
 from failoverd.sim.world import World
 
@@ -91,19 +93,22 @@ class Plan(NamedTuple):
 
 
 def draw(world: World) -> Plan:
-    """The plan of a seed. Seeds that begin with "tls" are those of authenticated links, with "ping" of the ping check; "short7", "wide7",
-    "crowd7", "long7" are of that sort."""
+    """The plan of a seed. Seeds that begin with "tls" are those of authenticated links, with "ping" of the ping check, with "dhcpd" of
+    a dhcpd as partner; "short7", "wide7", "crowd7", "long7" are of that sort."""
     seed = world.seed
     rng = world.random("terms")
     sort = rng.choices(list(SORTS), list(SORTS.values()))[0]
     sort = next((each for each in SORTS if each in seed), sort)
     terms = _terms(rng, sort, tls="tls" in seed)
     terms = replace(terms, ping="ping" in seed or world.random("ping").random() < PING_SHARE)
+    if seed.startswith("dhcpd"):
+        terms = with_dhcpd(terms, world.random("dhcpd").choice(("primary", "secondary")))
     rng = world.random("plan")
     least, most = LONG_S if sort == "long" else SHORT_S
     until_t = FIRST_FAULT_S + least * (most / least) ** rng.random()
     mean_s = rng.uniform(40, 200) * terms.pace
-    kinds = [kind for kind, weight in KINDS.items() for _ in range(weight if rng.random() < HAVE else 0)] or ["cut"]
+    kinds = [kind for kind, weight in KINDS.items() for _ in range(weight if rng.random() < HAVE else 0)]
+    kinds = [kind for kind in kinds if not terms.dhcpd or kind in dhcpd_pair.KINDS] or ["cut"]
     blows: list[Blow] = []
     t = FIRST_FAULT_S
     while (t := t + rng.expovariate(1 / mean_s)) < until_t:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from failoverd.sim.checks import judge, zones_differ
+from failoverd.sim.dhcpd_pair import pair_of
 from failoverd.sim.faults import Faults
 from failoverd.sim.limits import ANSWERED_WITHIN_S
 from failoverd.sim.pair import Pair, Terms
@@ -109,7 +110,7 @@ def run(seed: str, less: Less = WHOLE) -> Result:
     world = World(seed)
     plan = draw(world).less(less)
     terms = plan.terms
-    pair = Pair(world, terms)
+    pair = pair_of(world, terms)
     if less.clients:
         del pair.clients[less.clients :]
     rng = world.random("run")

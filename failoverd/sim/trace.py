@@ -18,6 +18,7 @@ class Started(NamedTuple):
     pools: tuple[tuple[str, str, int, int], ...] = ()
     lone_boot_serves: bool = False
     delay_s: int = 30
+    dhcpd: str = ""  # the server that is a modelled dhcpd
 
 
 class Booted(NamedTuple):

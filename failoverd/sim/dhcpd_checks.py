@@ -1,0 +1,110 @@
+"""How a run with a dhcpd as partner is judged: by the judges of checks.py where they apply, and by what only such a run has.
+
+What the dhcpd promises, stores and frees is its own: (b), (c), (d), (h) and (i) look at the failoverd alone. (x) dhcpd never exits and
+never goes to shutdown. Two holes cannot be closed from our side (safety.md, at its end); a double that is exactly one of them is reported
+by its name and is no violation:
+
+* RENEWAL: the dhcpd gives away an address whose last grant, by the failoverd, it never heard of: the failoverd fell, or was cut off, in the
+  instant between its DHCPACK and the BNDUPD.
+* REUSE: the dhcpd is in partner-down and frees the address at the end that it knows, or MCLT after its entry, where the draft waits MCLT
+  beyond every end and potential expiry; or it gave out, before its partner could know, an address that a client had just declined (7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import wraps
+
+from failoverd.dhcp.message import MessageType as Dhcp
+from failoverd.failover import message as wire
+from failoverd.failover.message import Framer, MessageType, PartnerError
+from failoverd.sim.dhcpd_server import DIES
+from failoverd.sim.trace import Answered, Crashed, Event, GaveUp, Heard, Moved, Started
+from failoverd.sim.violation import Violation
+
+RENEWAL = "dhcpd's hole: the renewal in the last instant"
+REUSE = "dhcpd's hole: its own earlier reuse"
+
+
+def dhcpd_of(events: list[Event]) -> str:
+    """The server that is a dhcpd, "" for none."""
+    return next((event.dhcpd for event in events if isinstance(event, Started)), "")
+
+
+def of_ours(events: list[Event]) -> list[Event]:
+    """The events without what a dhcpd does by itself."""
+    name = dhcpd_of(events)
+    return [event for event in events if getattr(event, "server", "") != name] if name else events
+
+
+def ours_only(check: Callable[[list[Event]], Iterator[Violation]]) -> Callable[[list[Event]], Iterator[Violation]]:
+    """A judge that sees only those."""
+
+    @wraps(check)
+    def seen(events: list[Event]) -> Iterator[Violation]:
+        return check(of_ours(events))
+
+    return seen
+
+
+def dhcpd_ended(events: list[Event]) -> Iterator[Violation]:
+    """(x) Nothing that we say ends a dhcpd or drives it to shutdown."""
+    name = dhcpd_of(events)
+    for event in events:
+        if isinstance(event, Crashed) and event.server == name and event.why.startswith(DIES):
+            yield Violation("x", event.t, event.why)
+        elif isinstance(event, Moved) and event.server == name and event.state == "shutdown":
+            yield Violation("x", event.t, "dhcpd goes to shutdown")
+
+
+class Holes:
+    """What the dhcpd knew when it gave an address, followed through the trace: who gave it last, and what it had heard."""
+
+    def __init__(self, name: str) -> None:
+        """`name`: the dhcpd, "" for none."""
+        self.name = name
+        self.state = ""
+        self._declined: set[int] = set()
+        self._reused: dict[int, float] = {}  # given out of ABANDONED; until when that grant lasts
+        self._framers: dict[int, Framer] = {}
+        self._granted: dict[int, list[tuple[str, bytes, int]]] = {}  # address -> (server, client, end) of each ACK
+        self._heard: dict[int, int] = {}  # address -> the latest end that the dhcpd was told by its partner
+
+    def see(self, event: Event) -> None:
+        """The next event."""
+        if isinstance(event, Moved) and event.server == self.name:
+            self.state = event.state
+        elif isinstance(event, GaveUp) and event.why == "decline":
+            self._declined.add(event.address)
+        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
+            if event.server == self.name and event.address in self._declined:
+                self._reused[event.address] = event.t + event.lease_s
+            self._declined.discard(event.address)
+            self._granted.setdefault(event.address, []).append((event.server, event.client, int(event.wall) + event.lease_s))
+        elif isinstance(event, Heard) and event.server == self.name:
+            self._read(event)
+
+    def _read(self, event: Heard) -> None:
+        framer = self._framers.setdefault(event.wire, Framer())
+        with suppress(PartnerError):
+            for message in framer.feed(event.data):
+                said = wire.binding(message) if message.kind == MessageType.BNDUPD else None
+                if said is None or said.address is None:
+                    continue
+                self._heard[said.address] = max(said.ends or 0, self._heard.get(said.address, 0))
+
+    def named(self, address: int, t: float) -> str:
+        """Which hole it is that two clients hold this address at `t`, "" for none."""
+        acks = self._granted.get(address, [])
+        if self._reused.get(address, 0.0) > t:
+            return REUSE
+        if not self.name or not acks or acks[-1][0] != self.name:
+            return ""
+        mine = acks[-1]
+        before = next((each for each in reversed(acks) if each[1] != mine[1]), None)
+        if before is None:
+            return ""
+        if before[0] != self.name and before[2] > self._heard.get(address, 0):
+            return RENEWAL
+        return REUSE if self.state == "partner-down" else ""

@@ -1,0 +1,136 @@
+"""A failoverd beside a modelled dhcpd in the simulator: no violation in either role, the holes are told by name, and bugs are seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from failoverd.failover.update_queue import ENDS
+from failoverd.leases.lease import BindingState
+from failoverd.sim import dhcpd_tables
+from failoverd.sim.checks import reported, two_holders
+from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, dhcpd_ended
+from failoverd.sim.dhcpd_pair import BEHIND_S, LEAST_LEASE_S, DhcpdPair, with_dhcpd
+from failoverd.sim.dhcpd_tables import Act
+from failoverd.sim.pair import Terms
+from failoverd.sim.plan import draw
+from failoverd.sim.run import run
+from failoverd.sim.trace import Answered, Crashed, Event, Held, Moved, Started
+from failoverd.sim.world import EPOCH, World
+
+STARTED = Started(0.0, "dhcpd", 60, (), (("pair", "a", 1, 9),), dhcpd="b")
+TERMS = Terms(60, 130, 15, 10, 8, 4, (0.2, -0.2))
+
+
+def answers(events: list[Event]) -> Counter[tuple[str, int]]:
+    return Counter((event.server, event.kind) for event in events if isinstance(event, Answered))
+
+
+@pytest.mark.parametrize("seed", [f"dhcpd{n}" for n in (2, 3, 6, 20, 104, 139)])
+def test_a_run_with_a_dhcpd_has_no_violation(seed: str) -> None:
+    result = run(seed)
+    assert not result.violations, result.violations[:5]
+    told = answers(result.trace.events)
+    assert told["a", 5]
+    assert told["b", 5]
+
+
+def test_both_roles_are_drawn_and_the_terms_suit_a_dhcpd() -> None:
+    plans = [draw(World(f"dhcpd{n}")) for n in range(30)]
+    assert {plan.terms.dhcpd for plan in plans} == {"primary", "secondary"}
+    for plan in plans:
+        assert plan.terms.lease_s >= LEAST_LEASE_S
+        assert plan.terms.skew_s[0] - plan.terms.skew_s[1] >= BEHIND_S
+        assert not plan.terms.tls
+        assert not {blow.kind for blow in plan.blows} & {"backup", "other disk", "set clock", "maintenance"}
+    assert draw(World("7")).terms.dhcpd == ""
+
+
+def test_a_dhcpd_run_is_a_function_of_its_seed() -> None:
+    assert run("dhcpd6").trace.digest() == run("dhcpd6").trace.digest()
+
+
+@pytest.mark.parametrize("role", ["primary", "secondary"])
+def test_the_lease_file_survives_a_crash(role: str) -> None:
+    world = World("a crash")
+    pair = DhcpdPair(world, with_dhcpd(TERMS, role))
+    for server in pair.servers:
+        world.at(0.0, server.boot)
+    for client in pair.clients:
+        world.at(5.0, client.start)
+    world.run_until(40.0)
+    before = pair.b.finals()[0].leases
+    assert sum(lease[1] == BindingState.ACTIVE for lease in before) == len(pair.clients)
+    pair.b.crash("killed")
+    world.run_until(41.0)
+    pair.b.boot()
+    world.run_until(65.0)
+    final = pair.b.finals()[0]
+    assert final.state == "normal"
+    assert [lease[:3] for lease in final.leases] == [lease[:3] for lease in before]
+
+
+def test_a_planted_exit_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(dhcpd_tables.ON_STATE, (dhcpd_tables.S.RECOVER_DONE, dhcpd_tables.S.NORMAL), dhcpd_tables.Cell(Act.EXIT))
+    monkeypatch.setitem(
+        dhcpd_tables.ON_STATE, (dhcpd_tables.S.RECOVER_DONE, dhcpd_tables.S.RECOVER_DONE), dhcpd_tables.Cell(Act.EXIT)
+    )
+    assert "x" in {violation.check for violation in run("dhcpd2").violations}
+
+
+def test_a_dhcpd_that_ends_or_goes_to_shutdown_is_told() -> None:
+    events: list[Event] = [STARTED, Crashed(1.0, "b", "killed"), Crashed(2.0, "b", "dhcpd ends: here"), Moved(3.0, "b", "shutdown")]
+    assert [violation.t for violation in dhcpd_ended(events)] == [2.0, 3.0]
+
+
+def doubled(giver: str, state: str) -> list[Event]:
+    """Client 1 has an address from a, which b never heard of; then this server gives it to client 2."""
+    wall = float(EPOCH)
+    return [
+        STARTED,
+        Moved(0.0, "b", state),
+        Answered(1.0, "a", wall + 1, 5, b"\1one", 1, 100),
+        Held(1.0, "one", 1, 101.0),
+        Answered(50.0, giver, wall + 50, 5, b"\1two", 1, 100),
+        Held(50.0, "two", 1, 150.0),
+    ]
+
+
+def test_the_two_holes_are_told_by_name_and_nothing_else_is_excused() -> None:
+    unheard = doubled("b", "partner-down")
+    assert not list(two_holders(unheard))
+    assert [violation.text.split("; ")[1] for violation in reported(unheard)] == [RENEWAL]
+    ours = doubled("a", "normal")
+    assert len(list(two_holders(ours))) == 1
+    assert not reported(ours)
+    known = [event._replace(server="b") if isinstance(event, Answered) else event for event in doubled("b", "normal")]
+    assert len(list(two_holders(known))) == 1, "a dhcpd that is in normal and gave both has no hole to hide in"
+    known[1] = Moved(0.0, "b", "partner-down")
+    assert [violation.text.split("; ")[1] for violation in reported(known)] == [REUSE]
+
+
+def test_a_dhcpd_whose_clock_is_ahead_does_not_make_us_give_a_lease_away_early() -> None:
+    """safety.md 10 (simulator, seed dhcpd100): EXPIRED came 20 s early, and the address went to a second client."""
+    assert BindingState.EXPIRED in ENDS
+    world = World("a clock ahead")
+    terms = replace(with_dhcpd(TERMS, "primary"), skew_s=(0.0, 20.0), clients=2, pool=2)
+    pair = DhcpdPair(world, terms)
+    for server in pair.servers:
+        world.at(0.0, server.boot)
+    world.run_until(10.0)
+    late, client = pair.clients  # the second one's bucket is the secondary's: its address comes back to us
+    client.reach = late.reach = {"a"}
+    client.start()
+    world.run_until(20.0)
+    assert client.state == "bound"
+    ends = client.until
+    client.stop()
+    world.run_until(ends - 15.0)
+    assert pair.a.node is not None
+    assert pair.a.node.table.get(client.address).state is not BindingState.ACTIVE, "dhcpd ended it by its clock"
+    assert pair.a.node.table.get(client.address).state is BindingState.BACKUP
+    late.start()
+    world.run_until(ends - 1.0)
+    assert not list(two_holders(world.trace.events))
