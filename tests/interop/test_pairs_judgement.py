@@ -15,6 +15,7 @@ from scapy.utils import wrpcap
 from failoverd.failover import message as wire
 from failoverd.failover.message import Binding
 from tests.interop.pairs import beside, cases, report
+from tests.interop.pairs.bench import LEAVES
 from tests.interop.pairs.case import CASES, Cast, Hole, Result, job, jobs
 from tests.interop.pairs.judgement import Server, differences, judge
 from tests.interop.pairs.record import Told, denied, given_early, holds, twice
@@ -113,6 +114,16 @@ def test_every_case_is_played_in_both_roles_and_with_two_failoverd_and_a_third_o
         assert {(one.cast, one.side) for one in jobs(quick=True) if one.case is case} == set(case.quick)
     assert all(job(each.key) == each for each in jobs())
     assert Cast.DHCPD_FIRST.products == (Product.DHCPD, Product.OURS)
+
+
+def test_only_a_servers_own_moves_out_of_normal_are_interruptions() -> None:
+    theirs = "failover peer office: I move from normal to communications-interrupted\n"
+    theirs += "failover peer office: peer moves from normal to communications-interrupted\n"
+    at = "2026-11-30T01:10:41.668Z"
+    ours = f"{at} [warning  ] state-changed                  detail='normal -> communications-interrupted: silent' subject=office\n"
+    ours += f"{at} [info     ] partner-state-changed          detail='normal -> communications-interrupted' subject=office\n"
+    ours += f'{at} [warning  ] state-changed                  detail="normal -> potential-conflict: the partner\'s state" subject=office\n'
+    assert (len(LEAVES.findall(theirs)), len(LEAVES.findall(ours))) == (1, 2)
 
 
 def test_the_end_in_a_lease_file_is_utc() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
@@ -28,6 +29,7 @@ FIRST_LINK, SECOND_LINK = "10.77.0.1", "10.77.0.2"
 POOL_FIRST = IPv4Address("10.16.0.1")
 PORT = 647
 CLIENT_NET, LINK_NET = "br0", "fo"
+LEAVES = re.compile(r"I move from normal |\] state-changed +detail=['\"]normal -> ")
 AGREE_S = 30.0  # dhcpd acknowledges up to 2 s late, frees an expired lease up to 6 s after its end
 
 SWALLOW = f"""
@@ -178,8 +180,7 @@ class Bench:
 
     def moves(self) -> int:
         """How often a server has left normal so far, by the logs of both."""
-        words = ("I move from normal", "'normal -> ")
-        return sum(server.text().count(word) for server in self.servers for word in words)
+        return sum(len(LEAVES.findall(server.text())) for server in self.servers)
 
     def halves(self) -> dict[Role, set[str]]:
         """Which free addresses belong to whom: BACKUP is the secondary's, all else that is free the primary's."""

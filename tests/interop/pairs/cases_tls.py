@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from failoverd.failover.dialect import NEWEST
 from tests.interop.pairs.bench import Bench
 from tests.interop.pairs.case import SIDES, Cast, Settings, anybody, case
 from tests.interop.pairs.cases_outage import declared, settled, take_over
@@ -9,7 +10,6 @@ from tests.interop.pairs.server import Ours
 from tests.lab.terms import Role
 
 ALONE = (Cast.OURS_ALONE,)
-DIALECT = 2
 
 
 @case(
@@ -26,7 +26,7 @@ def tls(bench: Bench, side: Role) -> None:
     for server in bench.servers:
         assert isinstance(server, Ours)
         found = server.link_of("dialect")
-        bench.expect(found == DIALECT, f"{server.name} speaks dialect {found}")
+        bench.expect(found == NEWEST, f"{server.name} speaks dialect {found}")
     bench.people.release(old[:3])
     bench.agree()
     bench.apart()
