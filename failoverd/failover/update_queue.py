@@ -115,9 +115,11 @@ class UpdateQueue(PoolTransfer):
         self.retried.clear()
 
     def owe_all_unacked(self) -> None:
-        """Entry to normal: everything owed, and every EXPIRED, RELEASED and RESET lease (5.3)."""
+        """Entry to normal: everything owed, and every EXPIRED, RELEASED and RESET lease (5.3), but what is on its way just so already:
+        it was pushed before the state (legend U), and would be told twice."""
+        flying = {flight.address: flight.generation for flight in self.flights.values()}
         for lease in self._rows():
-            if lease.owed or lease.state in FREED:
+            if (lease.owed or lease.state in FREED) and flying.get(lease.address) != lease.generation:
                 self.owe(lease.address)
 
     def _rows(self) -> Iterator[Lease]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from failoverd.failover.hashing import bucket
+from failoverd.failover.message import Framer, MessageType
 from failoverd.leases.lease import BindingState
 from tests.pair.duo import ADDRESS, Duo, kind, lease_s, normal
 
@@ -196,3 +197,21 @@ def test_reservations_are_served_by_both_and_never_leased_to_others() -> None:
         assert lease_s(ack) == 3600
     other = duo.say("p", duo.packet(3, 9, o50=(0x0A00003C).to_bytes(4, "big")))
     assert kind(other) == "nak"
+
+
+def test_what_was_pushed_before_the_state_is_not_told_again_behind_it() -> None:
+    """Each BNDUPD of an interruption crossed the link twice (scenario kill-and-return)."""
+    duo = normal()
+    duo.cut()
+    duo.run(40)
+    for mac in (1, 2, 3):
+        assert duo.dora("p", mac) is not None
+    duo.wire.clear()
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    duo.run(5)
+    told = [
+        message for who, data in duo.wire if who == "p" for message in Framer().feed(data) if message.kind == MessageType.BNDUPD
+    ]
+    assert len(told) == 3
+    assert not duo.nodes["p"].endpoints["fo"].updates.owed
