@@ -20,7 +20,7 @@ from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate, Now, Out
 from failoverd.sim.master import Master
 from failoverd.sim.network import Peer, Tcp
 from failoverd.sim.server import RELATIONSHIP, Server
-from failoverd.sim.trace import Answered, Booted, Crashed, Event, Heard, Moved, Sent, Trace
+from failoverd.sim.trace import Answered, Booted, Crashed, Event, Moved, Sent, Trace
 from failoverd.sim.world import World
 from tests.scenarios.people import Client
 from tests.scenarios.puppet import Puppet
@@ -229,8 +229,6 @@ class Stage:
             self.tell(f"{event.server}          boots with {len(event.leases)} lease{'' if len(event.leases) == 1 else 's'}")
         elif isinstance(event, Crashed):
             self.tell(f"{event.server}          is gone: {event.why}")
-        elif not isinstance(event, Heard) and type(event).__name__ not in ("Committed", "Replaced"):
-            self.tell(repr(event))
 
     def message(self, sender: str, text: str) -> None:
         """One message on the failover link."""
