@@ -70,11 +70,6 @@ class Batch:
     wall: float = 0.0
 
 
-def asked(send: Send, now: Now) -> float:
-    """The wall clock when a client asked for this answer, from which its lease counts: in zero-loss mode steps ago; else now."""
-    return now.wall - (now.mono - send.mono) if isinstance(send, ClientSend) and send.mono else now.wall
-
-
 @dataclass(slots=True)
 class Fuse:
     """The server falls at the `left`-th "commit" (which fails), "durable" (committed, nothing of it sent) or "send" from now."""
@@ -372,10 +367,10 @@ class Server:
     # --- commits ------------------------------------------------------------------------------------------------------
 
     def _take(self, output: Output, now: Now) -> None:
-        self._send([(send, asked(send, now)) for send in output.at_once])
+        self._send([(send, self._asked(send, now)) for send in output.at_once])
         if not self.up:
             return
-        after = [(send, asked(send, now)) for send in output.after_commit]
+        after = [(send, self._asked(send, now)) for send in output.after_commit]
         if output.writes:
             self._next.writes += output.writes
             self._next.sends += after
@@ -388,6 +383,10 @@ class Server:
             self._flying.sends += after
         else:
             self._send(after)
+
+    def _asked(self, send: Send, now: Now) -> float:
+        """The wall clock when a client asked for this answer, from which its lease counts: in zero-loss mode steps ago; else now."""
+        return self.clock.wall_then(send.mono) if isinstance(send, ClientSend) and send.mono else now.wall
 
     def _commit(self) -> None:
         self._flying, self._next = self._next, Batch()

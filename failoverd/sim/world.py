@@ -81,6 +81,11 @@ class Clock:
         """What this clock would have shown at the true time `t`, had it been then as it is now."""
         return EPOCH + t + self.skew_s
 
+    def wall_then(self, mono: float) -> float:
+        """What this clock showed at `mono`; when it was set since, what it would have shown."""
+        t = self.true_time(mono)
+        return EPOCH + t + self._skew_s + self._drift * (t - self._since_t)
+
     def true_time(self, mono: float) -> float:
         """When `mono` will be reached."""
         return mono + self._zero
