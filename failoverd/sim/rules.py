@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from failoverd.sim import checks, checks_server, limits
+from failoverd.sim import checks, checks_server, dhcpd_checks, limits
 
 
 class Rule(NamedTuple):
@@ -36,6 +36,7 @@ LETTERS: dict[Callable[..., object], str] = {
     checks_server.grants_without_room: "l",
     checks_server.names_out_of_turn: "m",
     checks_server.serves_too_early: "w",
+    dhcpd_checks.dhcpd_ended: "x",
 }
 
 RULES = (
@@ -82,7 +83,7 @@ RULES = (
     Rule(
         21,
         "a secondary without the partner's state waits for it",
-        (checks.never_quiet,),
+        (checks.never_quiet, dhcpd_checks.dhcpd_ended),
         ("tests/safety/test_rules.py::test_rule_21_a_secondary_that_does_not_know_the_primarys_state_waits_for_it",),
     ),
     Rule(22, "the hash decides DISCOVER only", (limits.not_answered, limits.before_its_time)),

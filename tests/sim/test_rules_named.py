@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_all_27_rules_are_named_by_a_judge_or_a_test() -> None:
 
 
 def test_each_judge_is_called_and_watches_a_rule() -> None:
-    called = {*CHECKS, *LINK_CHECKS}
+    called = {unwrap(check) for check in (*CHECKS, *LINK_CHECKS)}  # some see our own servers only (dhcpd_checks.ours_only)
     assert called == set(LETTERS)
     assert called == {judge for rule in RULES for judge in rule.judges}
 
