@@ -23,14 +23,15 @@ class Promise(NamedTuple):
 
 def limit(lease: Lease, rights: Rights, now: int) -> int:
     """The latest end that the MCLT rule lets us promise (safety.md 9, 11): max(now, acked) + MCLT, the acked time taken early
-    by the clocks' slack; at a lone boot the last proven contact stands in the place of now."""
+    by the clocks' slack; at a lone boot the last proven contact stands in the place of now. What an earlier copy of the database says
+    that the partner acked, it may have seen past (safety.md 15): that counts nothing."""
     if rights.frozen:
         return now
-    told = lease.acked
+    told = 0 if rights.outdated else lease.acked
     start = now
     if rights.bound is not None:
         start = min(now, rights.bound)
-        if rights.bound_end:
+        if rights.bound_end and told:
             told = lease.acked_end
     return max(start, told - rights.slack_s if told else 0) + rights.mclt_s
 

@@ -306,6 +306,12 @@ def beyond_mclt(events: list[Event], messages: Messages) -> Iterator[Violation]:
             mclt_s = event.mclt_s
         elif isinstance(event, Booted):
             knowledge.booted(event.server)
+        elif isinstance(event, Replaced):
+            for address, row in event.leases:  # an earlier copy: what remains of its leases may be said again, not a second more
+                old = json.loads(row)
+                if old["state"] == ACTIVE:
+                    key = (event.server, address, bytes.fromhex(old.get("hw", "")))
+                    ends[key] = max(ends.get(key, 0), old["ends"])
         elif isinstance(event, Sent | Heard):
             knowledge.read(event, messages[at])
         elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:

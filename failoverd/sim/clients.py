@@ -288,7 +288,7 @@ class Client:
             self._bound(packet)
         elif kind == MessageType.NAK and self.state in ("requesting", "rebooting", "renewing", "rebinding"):
             if self.state != "requesting":
-                self._give_up("nak")
+                self._give_up("nak" if self.place is self.last_place else "nak elsewhere")
             self._init()
 
     def _new_xid(self) -> None:

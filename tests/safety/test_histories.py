@@ -17,6 +17,7 @@ from failoverd.failover.message import Framer, MessageType, ServerState
 from failoverd.leases import reclaim
 from failoverd.leases.binding import judge
 from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.mclt import limit
 from failoverd.leases.rights import Rights
 from failoverd.ports import DiskState, LinkBytes, Now, Origin
 from tests.pair.duo import ADDRESS, Duo, kind, lease_s, normal
@@ -599,6 +600,15 @@ def test_a_stale_offer_does_not_deny_a_lease_of_the_partners_to_its_client() -> 
     duo.crash("p")
     duo.run(1)
     assert kind(duo.renew("s", mac, x)) == "ack"
+
+
+def test_what_an_earlier_copy_says_that_the_partner_acked_counts_nothing() -> None:
+    """p's database is put back to a copy in which s had acked x until long after now; since then the client had released x, and s had freed
+    it. p, alone and told partner-down, gave x to its client for the full time again, of which s knew nothing (simulator: seed 600244)."""
+    lease = Lease(FIRST, BindingState.ACTIVE, hw=b"\x01\x02", ends=1000, acked=5000)
+    alone = Rights(True, mclt_s=60)
+    assert limit(lease, alone, 100) == 5060
+    assert limit(lease, replace(alone, outdated=True), 100) == 160
 
 
 def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> None:
