@@ -3,8 +3,8 @@
 (a) no address is held by two clients at one time, as the clients see it, unless an operator wrongly declared partner-down;
 (b) no DHCPACK promises what is not on disk; (c) no lease goes beyond max(now, potential expiry acked by or received from the
 partner) + MCLT, as derived from the messages; (e) after the faults both reach normal, agree on every lease and owe nothing; (i) a
-boot restores exactly what was committed; (f) the zones say what the leases want. (d) (g) (h) are in limits.py,
-(k) (l) (m) (w) in checks_server.py; rules.py says which rule of safety.md each one watches.
+boot restores exactly what was committed; (f) the zones say what the leases want; (r) no client is refused the address that it
+holds. (d) (g) (h) are in limits.py, (k) (l) (m) (w) in checks_server.py; rules.py says which rule of safety.md each one watches.
 """
 
 from __future__ import annotations
@@ -79,6 +79,23 @@ def reported(events: list[Event]) -> list[Violation]:
     """(a) What two clients hold at one time after an untrue statement: exactly those are reported."""
     from_t = excused_from(events)
     return [violation for violation in held_twice(events) if violation.t >= from_t or violation.text.endswith(HOLES)]
+
+
+def lease_denied(events: list[Event]) -> Iterator[Violation]:
+    """(r) No client hears a DHCPNAK for an address that it holds, in the network where it got it, unless somebody stated something untrue
+    before, or a database was lost or put back, which may have forgotten whose it is."""
+    until_t = excused_from(events)
+    held: dict[str, Held] = {}
+    for event in events:
+        if isinstance(event, Replaced) or event.t >= until_t:
+            return
+        if isinstance(event, Held):
+            held[event.client] = event
+        elif isinstance(event, GaveUp):
+            had = held.pop(event.client, None)
+            if had is not None and event.why == "nak" and had.address == event.address and had.until > event.t + 1.0:
+                text = f"{event.client} was refused {dotted(event.address)}, {had.until - event.t:.0f} s before its end"
+                yield Violation("r", event.t, text)
 
 
 def held_twice(events: list[Event]) -> Iterator[Violation]:
@@ -420,6 +437,7 @@ def _others_and_slave(zones: Zones) -> Iterator[Violation]:
 
 CHECKS: tuple[Callable[[list[Event]], Iterator[Violation]], ...] = (
     two_holders,
+    ours_only(lease_denied),
     ours_only(not_on_disk),
     boot_differs,
     ours_only(before_its_time),

@@ -116,6 +116,10 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
             key = event.server, event.relationship
             before, states[key] = states.get(key), event.state
             since_s = event.t - granted.get(key, -1e9)
-            if before == "recover-wait" and event.state != "startup" and since_s < mclt_s - SECOND_S:
-                text = f"{event.server} leaves recover-wait for {event.state} {since_s:.0f} s after its last DHCPACK; MCLT is {mclt_s} s"
+            waits_on = event.state in ("startup", "recover")  # there it serves nobody, and the wait is begun anew
+            early = (before == "recover-wait" and not waits_on) or (before == "recover" and event.state == "recover-done")
+            if early and since_s < mclt_s - SECOND_S:
+                text = (
+                    f"{event.server} leaves {before} for {event.state} {since_s:.0f} s after its last DHCPACK; MCLT is {mclt_s} s"
+                )
                 yield Violation("w", event.t, text)

@@ -37,6 +37,7 @@ LETTERS: dict[Callable[..., object], str] = {
     checks_server.names_out_of_turn: "m",
     checks_server.serves_too_early: "w",
     dhcpd_checks.dhcpd_ended: "x",
+    checks.lease_denied: "r",
 }
 
 RULES = (
@@ -45,7 +46,7 @@ RULES = (
     Rule(3, "a failed commit ends the process", (checks.not_on_disk, checks.boot_differs)),
     Rule(4, "a hung disk looks like a dead server", (checks_server.offers_while_the_disk_hangs, checks.never_quiet)),
     Rule(5, "a pause is a lost link and a lone boot", (checks.two_holders,)),
-    Rule(6, "an OFFER reserves its address", (limits.not_answered, limits.beyond_a_limit)),
+    Rule(6, "an OFFER reserves its address", (limits.not_answered, limits.beyond_a_limit, checks.lease_denied)),
     Rule(7, "below low water no new lease", (checks_server.grants_without_room,)),
     Rule(
         8,
