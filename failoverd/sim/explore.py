@@ -15,6 +15,7 @@ What is left out, and why no bad cell can hide behind it:
   longest lease and MCLT together (explore_party.LONG_AGO_S is four times that).
 * An xid is kept only of BNDUPD and BNDACK, the only ones that are compared, as the least number above those still known to anybody: only
   whether two are equal decides.
+* How often an update was refused is levelled to once: it says only how long the next retry waits.
 * Generations are levelled to "of now" or "earlier"; names, notes, counts and the events kept for people decide nothing.
 * What is sent to an end that is closed is dropped: nobody can read it.
 * Not in this world: slow or full disks, clocks that differ, a stopped process, several relationships, more than one pool. The simulator
@@ -28,6 +29,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -37,7 +39,7 @@ from failoverd.sim.explore_local import Part
 from failoverd.sim.explore_ours import Role
 from failoverd.sim.explore_party import MCLT_S
 from failoverd.sim.explore_search import Explorer, Result
-from failoverd.sim.explore_starts import CLIENT_STARTS, STARTS
+from failoverd.sim.explore_starts import CLIENT_STARTS, STARTS, WIDE
 from failoverd.sim.explore_world import Limits, World
 
 PAIRS = ("ours-ours", "ours-dhcpd", "dhcpd-ours")
@@ -98,7 +100,7 @@ def tasks(options: argparse.Namespace) -> list[Task]:
         starts = CLIENT_STARTS if clients else STARTS
         pairs = [pair for pair in HEAVIEST if not options.pair or pair in options.pair]
         chosen = [name for name in starts if not options.start or name in options.start]
-        found += [Task(pair, start, depth, clients, options.limit) for pair in pairs for start in chosen]
+        found += [Task(p, start, depth - ((p, start) in WIDE), clients, options.limit) for p in pairs for start in chosen]
     return found
 
 
@@ -133,12 +135,10 @@ def main(arguments: list[str]) -> int:
         for task, result in zip(work, pool.imap(Task.run, work, chunksize=1), strict=True):
             bad += tell(task, result)
             states, steps, cut_short = states + result.states, steps + result.steps, cut_short + (not result.whole)
-    depths = " and ".join(f"{d} with {c} clients" for c, d in sorted({(task.clients, task.depth) for task in work}))
+    counts = Counter((task.clients, task.depth) for task in work)
+    depths = ", ".join(f"{depth} with {clients} clients ({count} starts)" for (clients, depth), count in sorted(counts.items()))
     whole = f"NOT complete: {cut_short} starts reached the limit of {options.limit} states" if cut_short else "complete"
-    print(
-        f"explored: depth {depths}, {whole}; {len(work)} starts, {states} states, {steps} steps, {bad} violations, "
-        f"{time.monotonic() - began:.0f} s"
-    )
+    print(f"explored: depth {depths}, {whole}; {states} states, {steps} steps, {bad} violations, {time.monotonic() - began:.0f} s")
     return 1 if bad else 3 if cut_short else 0
 
 

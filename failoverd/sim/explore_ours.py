@@ -230,6 +230,8 @@ def _level(node: Node) -> None:
     if endpoint.link is not None:
         endpoint.link.xid = 0
     updates = endpoint.updates
+    updates.refused = dict.fromkeys(updates.refused, 1)  # how often only says how long the next retry waits
+    updates.retries = dict.fromkeys(updates.retries, MONO + 1)
     for lease in table.rows():
         for flight in updates.flights.values():
             if flight.address == lease.address:

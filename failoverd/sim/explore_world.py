@@ -174,7 +174,7 @@ class World:
             if not server.up:
                 yield Event("start", who)
                 continue
-            if server.syn and not state.cut:
+            if server.syn and not state.cut and len(state.connections) < CONNECTIONS:
                 yield Event("syn", who)
             if server.syn and quiet:
                 yield Event("time-out", who)

@@ -70,7 +70,7 @@ def test_the_command_prints_how_many_states_there_were(capsys: pytest.CaptureFix
     assert main(["--depth", "0", "--clients", "0", "--pair", "ours-ours", "--start", "new pair"]) == 0
     said = capsys.readouterr().out
     assert "states (all of them)" in said
-    assert "explored: depth 0 with 0 clients, complete; 1 starts, " in said
+    assert "explored: depth 0 with 0 clients (1 starts), complete; " in said
 
 
 def test_a_limit_that_was_hit_is_said_and_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
