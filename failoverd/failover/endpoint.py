@@ -40,7 +40,7 @@ class Endpoint(Maintenance):
         if not self.terms.primary and states.must_hear_first(self.record.state, self.record.partner_state):
             self.owes_state = True
         else:
-            self._send_state(now)
+            self._first_state(False, now)
 
     def on_lost(self, reason: str, now: Now) -> None:
         """5.5: un-acked updates are owed again, a request of the partner's dies with the link."""

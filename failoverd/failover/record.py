@@ -31,6 +31,7 @@ class RelationshipRecord:
     `offset`                   the partner's clock minus ours when last measured, None when unknown
     `offset_gap`               our wall clock less CLOCK_BOOTTIME at that moment: what it differs by now, our clock was set since
     `wait_mclt_s`              largest MCLT in force since both were last normal with everything acked (safety.md 9)
+    `forgot_s`                 told partner-down without the earlier database: how long a lease may run that it held, 0 for none
     `partner_down_since`       from when waits in partner-down count (entry, or the operator's --since), 0 outside
     `wait_all`                 partner-down declared in doubt (safety.md 12)
     `doubt`                    lone boot: the last proven contact less the margin of the clocks (safety.md 11); None when not in doubt
@@ -58,6 +59,7 @@ class RelationshipRecord:
     offset_gap: float = 0.0
     mclt_s: int = 0
     wait_mclt_s: int = 0
+    forgot_s: int = 0
     partner_down_since: int = 0
     wait_all: bool = False
     doubt: int | None = None

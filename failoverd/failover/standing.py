@@ -147,7 +147,7 @@ class Standing(Links):
             partner_down_since=self.record.partner_down_since if down and self.tried_since_boot else None,
             wait_all=down and self.record.wait_all,
             mclt_s=self.record.mclt_s,
-            wait_mclt_s=max(self.record.wait_mclt_s, self.record.mclt_s),
+            wait_mclt_s=max(self.record.wait_mclt_s, self.record.mclt_s, self.record.forgot_s),
             bound=self.doubt,
             bound_end=self.terms.partner_is_dhcpd,
             slack_s=self.slack_s,

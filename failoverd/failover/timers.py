@@ -66,9 +66,10 @@ class Timers(Exchange):
         """safety.md 9: longer MCLTs are history once both were normal for as long: what the partner granted so and never told has ended."""
         record = self.record
         both = record.state is S.NORMAL and record.partner_state is S.NORMAL
-        long = now.wall - max(record.since, record.partner_since) >= record.wait_mclt_s
-        if both and long and record.wait_mclt_s > record.mclt_s and not self.updates.owed:
-            record.wait_mclt_s = record.mclt_s
+        waits_s = max(record.wait_mclt_s, record.forgot_s)
+        long = now.wall - max(record.since, record.partner_since) >= waits_s
+        if both and long and waits_s > record.mclt_s and not self.updates.owed:
+            record.wait_mclt_s, record.forgot_s = record.mclt_s, 0
             self.persist()
 
     def _tick_links(self, now: Now) -> None:

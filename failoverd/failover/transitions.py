@@ -47,15 +47,31 @@ class Transitions(Agreement):
         partner owes nobody (safety.md 15; a dhcpd whose UPDREQALL is pending does the same, failover-protocol.md 5.3 step 7)."""
         return self.boot.restored or self.record.virgin_database
 
+    def _first_state(self, in_conflict_done: bool, now: Now) -> None:
+        """What the partner hears first of us on this link. `in_conflict_done`: the partner is, and a dhcpd there ends on recover."""
+        if self._forgot_in_partner_down(now) and not in_conflict_done:
+            self.move(
+                S.RECOVER, "what this server granted before its database was lost is forgotten: the partner must hear of it", now
+            )
+        else:
+            self._send_state(now)
+
+    def _forgot_in_partner_down(self, now: Now) -> bool:
+        """Whether this server was told partner-down without its earlier database, and leases that it granted before may run still. To the
+        partner partner-down says nothing of the loss; recover does, and both keep what the lost disk may have held (safety.md 15)."""
+        lost_s = waits.forgotten_for(self.record, self.boot)
+        return self.record.state is S.PARTNER_DOWN and bool(lost_s) and now.wall < self.boot.wall + lost_s + self.slack_s
+
     # --- what the partner says --------------------------------------------------------------------------------------------
 
     def _on_state(self, message: Message, now: Now) -> None:
         peer = states.peer_state(message.u8(OptionCode.SERVER_STATE))
         flags = message.u8(OptionCode.SERVER_FLAGS) or 0
-        record, me = self.record, self.state
+        record = self.record
         self.heard_state = True
         if self.owes_state and (peer is not S.CONFLICT_DONE or record.state in states.SAFE_IN_CONFLICT_DONE):
-            self._send_state(now)
+            self._first_state(peer is S.CONFLICT_DONE, now)
+        me = self.state
         if self.dialect >= EPOCHS:
             self._hear_epoch(message)
         if peer is record.partner_state and me in states.IGNORES_DUPLICATE:
@@ -162,7 +178,7 @@ class Transitions(Agreement):
             record.partner_down_since = int(now.wall)
             late = now.wall + self.set_back_s
             record.wait_all = record.wait_all or waits.partner_may_hold_our_half(record, old, self.boot, late)
-            record.wait_mclt_s = max(record.wait_mclt_s, waits.forgotten_for(record, self.boot))
+            record.forgot_s = max(record.forgot_s, waits.forgotten_for(record, self.boot))
             self.tried_since_boot = True
         elif new is not S.PARTNER_DOWN:
             record.partner_down_since, record.wait_all = 0, False

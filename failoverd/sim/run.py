@@ -12,7 +12,7 @@ from failoverd.sim.limits import ANSWERED_WITHIN_S
 from failoverd.sim.pair import Pair, Terms
 from failoverd.sim.plan import FIRST_FAULT_S, WHOLE, Less, Plan, draw
 from failoverd.sim.server import Server
-from failoverd.sim.trace import Answered, Fault, Held, Quiet, Replaced, Trace
+from failoverd.sim.trace import Answered, Fault, Held, Quiet, Trace
 from failoverd.sim.violation import Violation
 from failoverd.sim.world import World
 
@@ -100,10 +100,9 @@ def look(world: World, pair: Pair, until_t: float) -> None:
     world.trace.add(pair.look())
 
 
-def bound(terms: Terms, forgot: bool = False) -> float:
-    """How long after the faults both must be normal: recover-wait is MCLT, counted from the last operation; links take a while. `forgot`: a
-    server was without its database: once it was told partner-down so, what it waits for is the longest lease (safety.md 12, 15)."""
-    return (max(terms.mclt_s, terms.lease_s) if forgot else terms.mclt_s) + NORMAL_S
+def bound(terms: Terms) -> float:
+    """How long after the faults both must be normal: recover-wait is MCLT, counted from the last operation; links take a while."""
+    return terms.mclt_s + NORMAL_S
 
 
 def run(seed: str, less: Less = WHOLE) -> Result:
@@ -116,13 +115,12 @@ def run(seed: str, less: Less = WHOLE) -> Result:
         del pair.clients[less.clients :]
     rng = world.random("run")
     first_contact(world, pair)
-    calm = plan.until_t + bound(terms, True) + terms.lease_s
+    calm = plan.until_t + bound(terms) + terms.lease_s
     for client in pair.clients:
         world.at(rng.uniform(0, FIRST_FAULT_S), partial(client.live_from_now, calm))
     faults = Faults(world, pair, plan)
     faults.start()
     world.run_until(plan.until_t)
     faults.end()
-    forgot = any(isinstance(event, Replaced) for event in world.trace.events)
-    finish(world, pair, bound(terms, forgot))
+    finish(world, pair, bound(terms))
     return Result(seed, judge(world.trace.events), world.trace, world.events, world.t, terms, plan)

@@ -611,6 +611,40 @@ def test_what_an_earlier_copy_says_that_the_partner_acked_counts_nothing() -> No
     assert limit(lease, replace(alone, outdated=True), 100) == 160
 
 
+def test_a_server_that_was_told_partner_down_without_its_database_says_so_to_its_partner() -> None:
+    """p is dead. s, in partner-down, renews x beyond what p knows, then loses its disk and is told partner-down again. p comes back: both
+    resolved a conflict, of which nothing is left at s, and p, which could not know that there had been more, expired x and gave it to
+    another client while the first one held it (simulator: seed 600560)."""
+    duo = normal(mclt="2m", lease="10m", last=103)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.run(10)
+    assert duo.renew("p", 1, x) is not None
+    duo.run(10)
+    duo.crash("p")
+    duo.settle()
+    duo.command("s", "partner-down")
+    duo.run(600, 1)
+    renewed = duo.renew("s", 1, x)
+    assert renewed is not None
+    held_until = duo.now.wall + lease_s(renewed)
+    duo.run(5)
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.start("s")
+    duo.run(20)
+    duo.command("s", "partner-down")
+    duo.run(5)
+    duo.start("p")
+    while duo.now.wall < held_until - 15:
+        duo.run(10, 1)
+        for name, mac in (("p", 2), ("p", 3), ("p", 4), ("p", 5), ("s", 6), ("s", 7)):
+            other = duo.dora(name, mac)
+            assert other is None or other.yiaddr != x, f"{name} gave it away {held_until - duo.now.wall:.0f} s early"
+    duo.until(lambda: duo.states() == ("normal", "normal"), 900)
+
+
 def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> None:
     """Simulator, seed 1246. Cut: p renews client 6 on x, which declines it: ABANDONED, untold. 180 s: the quarantine ends, x is FREE and
     p's own; s, which still knows x as client 6's, renews it; p gives x to client 10."""
@@ -636,6 +670,7 @@ def test_a_server_without_its_database_asks_for_everything_in_conflict_resolutio
     duo.run(20)
     duo.command("s", "partner-down")
     duo.run(5)
+    duo.run(90000, 60)  # nothing that it forgot can run any more: it is not too late to resolve (what comes earlier recovers)
     duo.heal()
     duo.until(lambda: duo.states() == ("normal", "normal"))
     duo.run(5)
