@@ -330,7 +330,8 @@ class House(HostTalk):
             state = self.table.pool_of(lease.address)
             if state is None or state.pool.relationship != relationship:
                 continue
-            settled = lease.state in (BindingState.FREE, BindingState.BACKUP, BindingState.ABANDONED)
+            untold = lease.state is BindingState.ABANDONED and lease.owed  # what the partner lost may still have leased it
+            settled = lease.state in (BindingState.FREE, BindingState.BACKUP, BindingState.ABANDONED) and not untold
             if settled and (alone is not None or lease.horizon <= now.wall):
                 continue
             since = 0 if settled else int(now.wall) if alone is None else alone

@@ -17,7 +17,7 @@ def recover_until(record: RelationshipRecord, boot: BootFacts, partner_is_dhcpd:
     if record.virgin_database and recovers_too:
         if record.new_pair or partner_is_dhcpd:
             return int(wall), False
-        return int(boot.wall) + boot.longest_lease_s, True
+        return int(boot.wall) + max(boot.longest_lease_s, record.mclt_s), True
     mclt = max(record.wait_mclt_s, record.mclt_s)
     if record.virgin_database or boot.restored:
         return max(int(boot.wall), record.operated) + mclt, False  # it may have granted alone since, and learnt of it only now

@@ -138,7 +138,11 @@ def judge(
         told = BindingState(state)
     except ValueError:
         return Verdict(False, MISC, f"{_dotted(lease.address)}: binding status {state} is unknown")
-    if outdated and (not lease.owed or cltt > max(lease.cltt, lease.partner_cltt)):
+    crossed = announced in (FREE, BACKUP) and told in (
+        FREE,
+        BACKUP,
+    )  # the partner judges by the duel, and nobody's lease hangs on it
+    if outdated and not crossed and (not lease.owed or cltt > max(lease.cltt, lease.partner_cltt)):
         return _client(told, hw, client_id) or Verdict(True)
     ahead_of = now + min(slack_s, LONGEST_SLACK_S)
     if resolving and told is ACTIVE and contested(lease, hw, client_id, now - slack_s):

@@ -41,7 +41,7 @@ from failoverd.sim.trace import (
 )
 from failoverd.sim.violation import Violation, dotted
 
-FREE, ACTIVE, BACKUP = 1, 2, 7
+FREE, ACTIVE, EXPIRED, BACKUP = 1, 2, 3, 7
 HOLES = (RENEWAL, REUSE)
 ACK_AGE_S = 6.0  # an ACK leaves at most this long after the step that made it (safety.md 5), and a second
 
@@ -187,7 +187,11 @@ def not_on_disk(events: list[Event]) -> Iterator[Violation]:
             for record in disks.promises(event.server, event.address, event.t):
                 durable_end = record.get("ends", 0)
                 assert isinstance(durable_end, int)
-                if record["state"] == ACTIVE and record.get("hw") == event.client.hex() and durable_end >= ends:
+                kept = record["state"] in (
+                    ACTIVE,
+                    EXPIRED,
+                )  # what remained may be over by the time that a hung disk lets the ACK go
+                if kept and record.get("hw") == event.client.hex() and durable_end >= ends:
                     break
             else:
                 what = f"{dotted(event.address)} until {ends} to {event.client.hex()}"

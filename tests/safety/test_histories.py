@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from failoverd import status
+from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.dhcp.message import Packet, encode
 from failoverd.failover import message as wire
 from failoverd.failover.bindings import binding_of
@@ -643,6 +644,42 @@ def test_a_server_that_was_told_partner_down_without_its_database_says_so_to_its
             other = duo.dora(name, mac)
             assert other is None or other.yiaddr != x, f"{name} gave it away {held_until - duo.now.wall:.0f} s early"
     duo.until(lambda: duo.states() == ("normal", "normal"), 900)
+
+
+def test_what_was_abandoned_behind_the_back_of_a_lost_partner_rests_too() -> None:
+    """s dies while client 1 holds x of p; the client declines x at p, comes to s, which boots alone and renews it, and s loses its disk. p,
+    told partner-down, had told nobody that x is ABANDONED: it took the ack of the empty s for an agreement, and gave x away when its
+    quarantine ended, long before the lease that s had forgotten (simulator: seed tls3024)."""
+    duo = normal(last=103)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.run(5)
+    duo.crash("s")
+    duo.settle()
+    duo.say("p", duo.packet(Dhcp.DECLINE, 1, _50=x.to_bytes(4, "big"), _54=ADDRESS["p"].to_bytes(4, "big")))
+    duo.run(1)
+    assert duo.lease("p", x).state is BindingState.ABANDONED
+    horizon = duo.lease("p", x).horizon
+    assert horizon > duo.now.wall
+    duo.lose_database("s")
+    duo.command("p", "partner-down")
+    duo.start("s")
+    duo.until(lambda: duo.state("s") == "recover-wait")
+    assert duo.lease("p", x).not_before >= horizon + 600
+
+
+def test_two_free_states_that_cross_end_in_one() -> None:
+    """Both recover, and p's database is another one: p says FREE, s says BACKUP, at one moment. p took s's word since its own database
+    counts nothing, s took p's since p is the primary: each had what the other had had, and x was nobody's (simulator: seed tls3012)."""
+    common = {"hw": None, "client_id": None, "potential": 0, "cltt": 0, "flags": 0, "announced_cltt": 0}
+    common |= {"in_normal": False, "now": 1500, "slack_s": 0}
+    free, backup = Lease(FIRST), Lease(FIRST, BindingState.BACKUP)
+    at_p = judge(free, 7, announced=BindingState.FREE, primary=True, outdated=True, **common)  # type: ignore[arg-type]
+    at_s = judge(backup, 1, announced=BindingState.BACKUP, primary=False, **common)  # type: ignore[arg-type]
+    assert (at_p.accept, at_s.accept) == (False, True)
+    alone = judge(free, 7, announced=None, primary=True, outdated=True, **common)  # type: ignore[arg-type]
+    assert alone.accept
 
 
 def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> None:
