@@ -20,7 +20,7 @@ from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, MessageType, PartnerError
 from failoverd.sim.dhcpd_server import DIES
-from failoverd.sim.trace import Answered, Crashed, Event, GaveUp, Heard, Moved, Started
+from failoverd.sim.trace import Answered, Crashed, Declared, Event, GaveUp, Heard, Moved, Started, Stated
 from failoverd.sim.violation import Violation
 
 RENEWAL = "dhcpd's hole: the renewal in the last instant"
@@ -33,9 +33,11 @@ def dhcpd_of(events: list[Event]) -> str:
 
 
 def of_ours(events: list[Event]) -> list[Event]:
-    """The events without what a dhcpd does by itself."""
+    """The events without what a dhcpd does by itself; what operators declare and state stays."""
     name = dhcpd_of(events)
-    return [event for event in events if getattr(event, "server", "") != name] if name else events
+    return (
+        [each for each in events if isinstance(each, Declared | Stated) or getattr(each, "server", "") != name] if name else events
+    )
 
 
 def ours_only(check: Callable[[list[Event]], Iterator[Violation]]) -> Callable[[list[Event]], Iterator[Violation]]:

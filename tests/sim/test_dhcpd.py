@@ -28,7 +28,7 @@ def answers(events: list[Event]) -> Counter[tuple[str, int]]:
     return Counter((event.server, event.kind) for event in events if isinstance(event, Answered))
 
 
-@pytest.mark.parametrize("seed", [f"dhcpd{n}" for n in (2, 3, 6, 20, 104, 139)])
+@pytest.mark.parametrize("seed", [f"dhcpd{n}" for n in (2, 3, 6, 20, 104, 139, 222, 324)])
 def test_a_run_with_a_dhcpd_has_no_violation(seed: str) -> None:
     result = run(seed)
     assert not result.violations, result.violations[:5]
@@ -134,3 +134,13 @@ def test_a_dhcpd_whose_clock_is_ahead_does_not_make_us_give_a_lease_away_early()
     late.start()
     world.run_until(ends - 1.0)
     assert not list(two_holders(world.trace.events))
+
+
+def test_an_end_of_ours_does_not_reach_a_dhcpd_that_may_have_renewed() -> None:
+    """safety.md 20 (simulator, seed dhcpd222): the failoverd was in partner-down, the lease had ended here; dhcpd had renewed it
+    just before it died. Told EXPIRED on its return, 50 s early, it took that (65 s of tolerance), and a second client got it."""
+    result = run("dhcpd222")
+    assert not result.violations, result.violations[:3]
+    told = [(event.t, event.state) for event in result.trace.events if isinstance(event, Moved) and event.server == "a"]
+    assert "partner-down" in {state for _, state in told}
+    assert "potential-conflict" in {state for _, state in told}
