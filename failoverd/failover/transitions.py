@@ -140,6 +140,8 @@ class Transitions(Agreement):
     def move(self, new: ServerState, why: str, now: Now, who: str = "", origin: Origin = Origin.PARTNER) -> None:
         """Enter a state (5.3): persist, tell the partner, do the entry action. Entering the saved state ends the startup."""
         record, old, was_starting = self.record, self.record.state, self.starting
+        if self.rights(now).serve:
+            record.operated = int(now.wall)  # until here grants were made: recover-wait counts from the last of them (safety.md 14)
         if old in (S.NORMAL, S.POTENTIAL_CONFLICT, S.PARTNER_DOWN) and new is not old and not was_starting:
             self.updates.requeue()
         self.starting = False

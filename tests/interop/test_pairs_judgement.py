@@ -191,7 +191,7 @@ def test_only_the_lesser_of_two_updates_and_the_loser_of_two_grants_may_be_rejec
 
 def test_a_reject_as_less_critical_that_no_duel_explains_fails_the_case(tmp_path: Path) -> None:
     lesser = wire.encode(wire.bnd_reject(1_700_000_000, 7, 0x0A100009, 16, "incoming update is less critical"))
-    later = [wire.encode(wire.contact(1_700_000_000, 9))] * 8  # one a second
+    later = [wire.encode(wire.contact(1_700_000_000, 9))] * 18  # one a second
     alone = read(capture(tmp_path / "alone.pcap", UPDATE, lesser, *later), 647)
     assert "has no update of its own" in judged(KILL, reading=alone)
     duel = read(capture(tmp_path / "duel.pcap", UPDATE, UPDATE + lesser, *later), 647)

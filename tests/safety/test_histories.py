@@ -682,6 +682,16 @@ def test_two_free_states_that_cross_end_in_one() -> None:
     assert alone.accept
 
 
+def test_recover_wait_counts_from_the_last_moment_of_service_in_this_life_too() -> None:
+    """s, whose database was lost, is told partner-down, grants, and 8 s later meets p and recovers: it waited from the operation stamp,
+    which is written every 10 s, and served again up to 10 s before MCLT after its last DHCPACK (simulator: seed 800350)."""
+    duo = normal(last=103)
+    endpoint = duo.nodes["s"].endpoints["fo"]
+    duo.until(lambda: endpoint.record.operated < duo.now.wall - 6)
+    endpoint.move(ServerState.RECOVER, "its database was lost", duo.now)
+    assert endpoint.record.operated == int(duo.now.wall)
+
+
 def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> None:
     """Simulator, seed 1246. Cut: p renews client 6 on x, which declines it: ABANDONED, untold. 180 s: the quarantine ends, x is FREE and
     p's own; s, which still knows x as client 6's, renews it; p gives x to client 10."""

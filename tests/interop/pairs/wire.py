@@ -23,7 +23,10 @@ FIELDS = (
 )
 BNDUPD, BNDACK, DISCONNECT = 3, 4, 12
 BINDINGS = ("3", "4")
-DUEL_S = 5.0  # between two updates of one address that count as a duel: dhcpd keeps its answers for 2 s, and its queue for longer
+DUEL_S = (
+    15.0  # between two updates of one address that count as a duel: dhcpd keeps its answers for 2 s, and its queue for longer; a
+)
+# failoverd that meets a dhcpd again keeps its own back for up to 10 s, until the other has told everything
 
 
 @dataclass(slots=True, frozen=True)
