@@ -149,18 +149,6 @@ def _newest_potential(d: Difference, facts: Facts) -> bool:
     return _update(d) and theirs == ours and full == "full" and potential.lstrip("-").isdigit() and int(potential) <= 0
 
 
-def _rest_told(d: Difference, facts: Facts) -> bool:
-    twice = [told for told in facts.told_by_us(_address(d)) if told.status is BindingState.ACTIVE]
-    return (
-        _update(d)
-        and not d.recorded
-        and facts.been("partner-down")
-        and len(twice) > 1
-        and twice[-1].like(twice[-2])
-        and twice[-1].end == twice[-2].end
-    )
-
-
 def _offered(d: Difference, facts: Facts) -> bool:
     """dhcpd gave away what it had just offered."""
     if not _update(d) or d.ours or _status(d.recorded) not in ("FREE", "BACKUP"):
@@ -329,11 +317,6 @@ RULES = (
         "The newer client-last-transaction-time wins, an equal one is the primary's (safety 19). dhcpd takes the secondary's, always. The"
         " winner is told, renewed, and told again.",
         _conflict,
-    ),
-    Rule(
-        "told-again-after-rest",
-        "A lease that was told and then made to rest for a partner in recover (safety 15) is told once more; the partner has it already.",
-        _rest_told,
     ),
     Rule(
         "hears-first",
