@@ -118,6 +118,8 @@ class House(HostTalk):
             self.believe_names(new, told, now)
         ended = old.state is BindingState.ACTIVE and new.state is not BindingState.ACTIVE
         ended = ended or (new.client != old.client and new.state is BindingState.ACTIVE)
+        if ended:
+            self.planner.ended(old.address, now)
         if ended and not old.fqdn and endpoint is not None and endpoint.record.state is ServerState.PARTNER_DOWN:
             self.planner.orphaned(old, now, self.out)
         if spoken and new.state is BindingState.ACTIVE:
@@ -152,8 +154,11 @@ class House(HostTalk):
 
     def _nameless(self, address: int, name: str, owner: str) -> bool:
         """Whether the partner spoke last to the client of an address, one that owns `name` under `owner` ("": any): it may have given the
-        client any name there, another than the one that is known here too, and does not tell."""
-        lease = self.table.get(address)
+        client any name there, another than the one that is known here too, and does not tell. One that tells its names has given the
+        one that is known (simulator, seed tls232: each server left a roaming client's old PTR to the other)."""
+        lease, endpoint = self.table.get(address), self.endpoint_at(address)
+        if endpoint is not None and endpoint.dialect >= NAMES:
+            return False
         if lease.state is not BindingState.ACTIVE or lease.partner_cltt + CLOCKS_DIFFER_S <= lease.cltt:
             return False
         return owner == "" or guard(lease.hw, lease.client_id, name) == owner
@@ -267,6 +272,8 @@ class House(HostTalk):
             state = self.table.pool_of(lease.address)
             if state is not None and state.pool.relationship == relationship:
                 self.table.set_due(lease.address, mclt.due(lease, rights))
+                if new in {ServerState.NORMAL, ServerState.PARTNER_DOWN} and lease.state is not BindingState.ACTIVE:
+                    self.planner.ended(lease.address, now)  # while apart that could not be known for sure
         if old is ServerState.PARTNER_DOWN:
             endpoint = self.endpoints[relationship]
             self.planner.returned(lambda address: self.endpoint_at(address) is endpoint, now, self.out)

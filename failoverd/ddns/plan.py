@@ -251,6 +251,18 @@ class Planner:
             return address is not None and self.unheld(address, "", "")
         return all(self.unheld(ipv4(v.text), row.name, row.held_guard) for v in row.known() if v.rtype == "A")
 
+    def addresses_of(self, row: Row) -> tuple[int, ...]:
+        """The addresses that what is known at a name is about; none for a pointer in a zone of RFC 2317."""
+        if row.kind == REVERSE:
+            address = reverse_address(row.name)
+            return () if address is None else (address,)
+        return tuple(ipv4(v.text) for v in row.known() if v.rtype == "A")
+
+    def ended(self, address: int, now: Now) -> None:
+        """The lease of an address has ended, also one whose name only the partner knows: what was left to the partner there is looked at
+        (simulator, seed tls232: a roaming client's old PTR stayed for an hour after its lease)."""
+        self._shelf.look_again(address, now)
+
     def theirs(self, row: Row, values: tuple[Value, ...], guard: str) -> bool:
         """Whether what is to be removed may be the partner's by now: the client came back there, and has the same address. The DHCID
         and the value would not stop a removal that waited meanwhile (make torture, seed 12)."""

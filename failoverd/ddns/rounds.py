@@ -15,7 +15,7 @@ from failoverd.ddns.batch import Flight
 from failoverd.ddns.guards import Guard
 from failoverd.ddns.pace import Lane, backoff
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Ghost, Row, State, Value
-from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_FIRST_LOOK_S, PEER_LOOK_S, Shelf, ripe
+from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_FIRST_LOOK_S, Shelf, ripe
 from failoverd.ddns.steps import (
     FRESH_GUARD,
     MODES,
@@ -56,6 +56,9 @@ class Holders(Protocol):
 
     def left_behind(self, row: Row) -> bool:
         """Whether nobody holds the address of what the partner was to remove."""
+
+    def addresses_of(self, row: Row) -> tuple[int, ...]:
+        """The addresses that what is known at a name is about."""
 
     def theirs(self, row: Row, values: tuple[Value, ...], guard: str) -> bool:
         """Whether the partner may have put `values` there under `guard`: its client has the address, under a name not told to us."""
@@ -374,5 +377,4 @@ class Rounds:
             self.shelf.own(row, ME)
             self.shelf.mark(row, now, out, "the partner does not know it")
         else:
-            self.shelf.rest(row, State.CLEAN, 0.0)
-            self.shelf.later(row, now, PEER_LOOK_S)
+            self.shelf.look_later(row, self._holders.addresses_of(row), now)

@@ -48,6 +48,7 @@ class Shelf:
         self.migrating: set[bytes] = set()
         self.refused: dict[bytes, int] = {}
         self.changed: dict[tuple[str, str], None] = {}  # kind and name of rows written since the partner was told
+        self.left: dict[int, dict[bytes, None]] = {}  # address -> what the partner has not removed there, as far as a look showed
         self._reverse: dict[str, str] = {}
         for zone in plan.zones:
             name = ",".join(f"{host}:{port}" for host, port in zone.primaries)
@@ -186,7 +187,7 @@ class Shelf:
             if (row.target, row.zone) not in self.lanes:
                 continue
             if row.owner == PEER:
-                self.later(row, now, None if row.want else min(PEER_LOOK_S, max(0.0, row.next_at - now.wall)))
+                self.later(row, now, None if row.want else min(PEER_FIRST_LOOK_S, max(0.0, row.next_at - now.wall)))
             elif row.state is State.DIRTY:
                 self.dirty(row, now)
             elif row.state in {State.CONFLICT, State.BLOCKED}:
@@ -229,6 +230,21 @@ class Shelf:
         if after_s is not None:
             waits.append(after_s)
         self.at(row, now, min(waits, default=None))
+
+    def look_later(self, row: Row, addresses: Iterable[int], now: Now) -> None:
+        """What the partner was to remove is still there, and its address is in use: it may be right by the partner's own word. When the
+        lease of one of `addresses` ends it is not."""
+        for address in addresses:
+            self.left.setdefault(address, {})[row.key] = None
+        self.rest(row, State.CLEAN, 0.0)
+        self.later(row, now, PEER_LOOK_S)
+
+    def look_again(self, address: int, now: Now) -> None:
+        """Nobody has the address any more: the partner removes what it knows of it at once, and the rest it does not know."""
+        for key in self.left.pop(address, ()):
+            row = self.rows.get(key)
+            if row is not None and row.owner == PEER and not row.want and key not in self.busy:
+                self.later(row, now, PEER_FIRST_LOOK_S)
 
     def forget(self, row: Row) -> None:
         """Nothing under `held_guard` is in the zone; but what a lost message may still put there is remembered."""

@@ -100,6 +100,10 @@ class Rig:
     def free(self, host: int, origin: Origin = Origin.TIMER) -> None:
         self.change(self.leases[NET + host].evolve(state=BindingState.EXPIRED), origin)
 
+    def end(self, host: int) -> None:
+        """What the node says beside that: the lease of an address has ended."""
+        self.planner.ended(NET + host, self.now)
+
     def take_over(self) -> None:
         out = Output()
         self.planner.take_over(self.now, out)

@@ -125,3 +125,38 @@ def test_a_ghost_is_not_taken_away_while_the_partners_client_may_have_the_name()
     rig.planner.nameless = lambda *_: False
     rig.pass_time(400)
     assert rig.rows() == {}
+
+
+def test_the_old_pointer_of_a_roaming_client_goes_when_its_old_lease_ends() -> None:
+    """Simulator, seeds tls232 and speed1: the client took a second address here; its first one it may have had from the partner, too, so
+    each server left the old pointer to the other, looked once, and would have looked again an hour later only."""
+    rig, free = Rig(), False
+    rig.planner.nameless = lambda address, *_: address == NET + 10 and not free
+    rig.planner.unheld = lambda address, *_: address == NET + 10 and free
+    rig.change(lease(10, 1))
+    rig.run()
+    rig.change(lease(11, 1))
+    rig.pass_time(120)
+    assert rig.zone() == {f"{H1} A 192.0.2.11", f"10.{REVERSE} PTR {H1}", f"11.{REVERSE} PTR {H1}"}
+    free = True
+    rig.free(10)
+    rig.end(10)
+    rig.pass_time(70)
+    assert rig.zone() == {f"{H1} A 192.0.2.11", f"11.{REVERSE} PTR {H1}"}
+    assert ("rev", f"10.{REVERSE}") not in rig.rows()
+
+
+def test_what_was_left_to_the_partner_is_looked_at_soon_after_a_restart() -> None:
+    """The lease may have ended while nobody was there to see it."""
+    rig = Rig()
+    rig.planner.nameless = lambda address, *_: address == NET + 10
+    rig.change(lease(10, 1))
+    rig.run()
+    rig.change(lease(11, 1))
+    rig.pass_time(120)
+    del rig.leases[NET + 10]
+    rig.boot()
+    rig.planner.nameless = lambda *_: False
+    rig.planner.unheld = lambda address, *_: address == NET + 10
+    rig.pass_time(70)
+    assert rig.zone() == {f"{H1} A 192.0.2.11", f"11.{REVERSE} PTR {H1}"}

@@ -224,6 +224,20 @@ def test_a_client_that_renews_at_the_other_server_takes_its_name_along() -> None
     assert row(duo, "p").word == "done"
 
 
+def test_a_partner_that_tells_its_names_has_given_no_other() -> None:
+    """Simulator, seed tls232: an old pointer was left to the partner, which knew that it is not its own."""
+    duo = normal(tls=True)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.settle()
+    assert duo.lease("s", ack.yiaddr).fqdn == HOST
+    nameless = duo.nodes["s"].planner.nameless
+    assert not nameless(ack.yiaddr, "", "")
+    duo.cut()
+    duo.until(lambda: duo.state("s") == "communications-interrupted")
+    assert nameless(ack.yiaddr, "", "")  # it may be renamed there now, unheard
+
+
 def test_after_a_cut_names_are_said_again_only_where_the_flags_disagree() -> None:
     duo = normal(tls=True)
     kept, other = duo.dora("p", 1), duo.dora("p", 2)
