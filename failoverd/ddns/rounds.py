@@ -247,6 +247,8 @@ class Rounds:
         shown = {v.rr for v in flight.sent}
         left = tuple(v for v in (*row.have, *row.maybe) if v.rr not in shown)
         row.have, row.maybe = flight.sent, left if row.recheck_at or row.owner == PEER else ()
+        if row.owner == PEER:
+            self.shelf.crossed.add(row.key)
         out.notes.append(Note(reasons.DONE, now.wall, subject=row.name, detail=flight.step.name.lower()))
         if row.gen == flight.gen:
             row.done_gen = row.gen

@@ -77,7 +77,8 @@ class Claims:
         renewal). `pointer`: the owner name of its PTR, None: as the lease says.
 
         The TTL stays as it is until it would have to be halved: it follows the length of the lease, and a lease that MCLT cut
-        short, or a renewal a second late, must not move the zone's serial.
+        short, or a renewal a second late, must not move the zone's serial. A claim that passes to the other server stands at the end
+        of the line: that server knows of no other, and has said this one.
         """
         name = name or lease.fqdn
         claims = self._by_name.setdefault(name, {})
@@ -85,8 +86,8 @@ class Claims:
         before = claims.get(lease.address)
         if before is not None and before.guard == owner:
             ttl = ttl if ttl * 2 <= before.ttl else before.ttl
-        elif before is not None:
-            del claims[lease.address]  # another client: it stands at the end of the line
+        if before is not None and (before.guard != owner or before.mine != mine):
+            del claims[lease.address]  # another client, or the partner's now: it stands at the end of the line
         claim = Claim(
             lease.address, owner, ttl, mine, not lease.dns & NO_FORWARD, pointer_of(lease) if pointer is None else pointer
         )

@@ -91,8 +91,7 @@ class PartnerWord:
                 if text and [v.text for v in row.want] == [text]:
                     self._believe(row, True, now, out)
                 elif not text and not row.want:
-                    self._shelf.forget(row)
-                    self._shelf.bury(row, now, out, "the partner removed it")
+                    self._shelf.removed_there(row, now, out)
 
 
 def _rests(row: Row) -> bool:

@@ -104,6 +104,12 @@ class Rig:
         """What the node says beside that: the lease of an address has ended."""
         self.planner.ended(NET + host, self.now)
 
+    def told(self, *removed: str) -> None:
+        """The partner says that nothing is left at these names; each begins with f or r for its kind."""
+        out = Output()
+        self.planner.heard([(name.encode(), b"") for name in removed], self.now, out)
+        self._take(out)
+
     def take_over(self) -> None:
         out = Output()
         self.planner.take_over(self.now, out)

@@ -276,3 +276,44 @@ def test_a_name_that_the_partner_is_just_removing_is_said_again() -> None:
     del zone.names[name]  # the partner's removal
     rig.pass_time(3600)
     assert set(zone.names[name]) == {"A", "DHCID"}
+
+
+def test_the_name_of_a_client_with_two_leases_is_where_the_partner_said_it_last() -> None:
+    """Simulator, a calm pair whose clients roam and decline: the partner put the older address in the place of ours and removed it with
+    its lease; we went on believing that ours was there."""
+    rig = Rig()
+    rig.change(lease(1, 1))
+    rig.run()
+    rig.change(lease(2, 1))
+    rig.run()
+    rig.change(lease(1, 1, partner_cltt=2000, starts=2000), Origin.PARTNER)
+    zone, name = rig.master.zones[FORWARD], "h1.example.test."
+    zone.take(name, "A")
+    zone.put(name, 600, "A", "192.0.2.1")
+    row = rig.rows()["fwd", name]
+    assert (row.owner, [v.text for v in row.want]) == ("peer", ["192.0.2.1"])
+    rig.run()
+    del zone.names[name]  # the client declined there: the partner removes what it put
+    rig.free(1, Origin.PARTNER)
+    rig.pass_time(600)
+    assert {line for line in rig.zone() if " A " in line} == {f"{name} A 192.0.2.2"}
+    assert f"2.{REVERSE} PTR {name}" in rig.zone()
+
+
+def test_a_message_that_crossed_the_partners_removal_is_not_forgotten() -> None:
+    """Simulator, seed tls1065: both servers served one REQUEST and the DECLINE after it. Our PTR was applied after the partner's removal,
+    of which it told us: the name of a declined address stayed."""
+    rig = Rig()
+    rig.change(lease(1, 1))
+    rig.due()
+    rig.deliver(rig.master.answer(rig.wire.pop(0)))
+    rig.due()
+    (pointer,) = rig.wire
+    rig.wire.clear()
+    rig.change(lease(1, 1, partner_cltt=1001), Origin.PARTNER)
+    rig.free(1)
+    rig.deliver(rig.master.answer(pointer))
+    rig.told(f"r1.{REVERSE}", "fh1.example.test.")
+    rig.pass_time(30)
+    assert f"1.{REVERSE} PTR h1.example.test." not in rig.zone()
+    assert ("rev", f"1.{REVERSE}") not in rig.rows()
