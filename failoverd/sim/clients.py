@@ -23,6 +23,7 @@ COLLECT_S = 1.0  # how long offers are collected
 RETRY_S = 4.0
 TRIES = 4
 THROW_S = 3.0  # between two packets of a hostile one
+HOLDS = ("bound", "renewing", "rebinding")
 GREED_S = 8.0  # how long a greedy one stays the same
 
 
@@ -109,7 +110,8 @@ class Client:
         if self.habits.hostile:
             self._throw(until_t)
             return
-        self.start()
+        if self.state not in HOLDS:
+            self.start()
         self.live(until_t)
 
     def _throw(self, until_t: float) -> None:
@@ -147,7 +149,7 @@ class Client:
 
     def uses(self, address: int) -> bool:
         """Whether it is there and has this address on its interface."""
-        return self.address == address and self.state in ("bound", "renewing", "rebinding") and self.until > self.world.t
+        return self.address == address and self.state in HOLDS and self.until > self.world.t
 
     def stop(self) -> None:
         """Silence, without a word to anybody."""
@@ -159,7 +161,13 @@ class Client:
         self.ended = True
 
     def _off(self) -> None:
-        if self.state in ("bound", "renewing", "rebinding") and self.rng.random() < self.habits.release:
+        if self.state in HOLDS and self.rng.random() < self.habits.release:
+            self.release()
+        self._enter("off")
+
+    def release(self) -> None:
+        """Give back what it has, and be silent."""
+        if self.state in HOLDS:
             self._send(MessageType.RELEASE, to=self.server, ciaddr=self.address, options={Code.SERVER_ID: self._server_id()})
             self._give_up("release")
         self._enter("off")

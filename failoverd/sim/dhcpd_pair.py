@@ -117,6 +117,7 @@ class DhcpdPair(Pair):
         self.a.partner, self.b.partner = self.b, self.a
         self.servers = (self.a, self.b)
         self.clients = [Client(world, n, self.servers, self.udp, self.places, self._habits()) for n in range(terms.clients)]
+        self.cast: list[Client] = []
         for name, rtype, value in OTHERS:
             self.master.put(name, rtype, value)
         self.slave.notify()

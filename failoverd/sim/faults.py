@@ -10,11 +10,12 @@ from failoverd.sim.server import Server
 from failoverd.sim.strike import Field
 from failoverd.sim.strikes_host import HOST
 from failoverd.sim.strikes_net import NET
+from failoverd.sim.strikes_story import STORIES
 from failoverd.sim.strikes_typed import TYPED
 from failoverd.sim.trace import Declared
 from failoverd.sim.world import World
 
-STRIKES = NET | HOST | TYPED
+STRIKES = NET | HOST | TYPED | STORIES
 
 
 class Faults:
@@ -61,6 +62,7 @@ class Faults:
             server.room(False)
             server.clock.drift(0.0)
             server.paused = False
+            self.world.at(server.broken_until_t, server.boot)
             server.boot()
             server.deliver()
             for name in server.relationships:

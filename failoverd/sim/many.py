@@ -18,7 +18,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import TypedDict
 
-from failoverd.sim.plan import SORTS
+from failoverd.sim.plan import SORTS, STORY
 from failoverd.sim.reached import REACHED, SUMS, reached
 from failoverd.sim.run import run
 
@@ -115,7 +115,9 @@ def main(arguments: list[str]) -> int:
     print(f"{len(done)} runs, {len(bad)} with violations{': seeds ' + ' '.join(map(str, bad)) if bad else ''}")
     hours, spent = sum(record["t"] for record in done) / 3600, sum(record["cpu_s"] for record in done)
     print(f"{time.monotonic() - began:.0f} s now; {summary(hours, spent, len(done))}")
-    print(f"{', '.join(f'{counts[name]} {name}' for name in SUMS)}; {', '.join(f'{counts[name]} {name}' for name in SORTS)} runs")
+    print(
+        f"{', '.join(f'{counts[name]} {name}' for name in SUMS)}; {', '.join(f'{counts[name]} {name}' for name in (*SORTS, STORY))} runs"
+    )
     print("runs that reached:")
     for name in REACHED:
         print(f"  {counts[name]:>6} {name}")

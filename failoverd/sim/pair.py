@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from failoverd.config import Config, parse_text
 from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate, ProbeAnswer
@@ -16,6 +16,7 @@ from failoverd.sim.world import World
 A, B = 0x0A0A0001, 0x0A0A0002
 RELAY = 0x0A1400FE
 FIRST = 10  # host part of the first address of each pool
+EXTRAS = 2  # clients of a run with a story that live as they like; the others do what it says
 DNS_TIMEOUT_S = 3.0
 KINDS = (
     *("steady", "steady", "rebooting", "roaming", "releasing", "shy", "fresh", "fresh") * 2,
@@ -42,7 +43,7 @@ ping-check = {ping}
 lease-time = "{lease_s}s"
 min-lease-time = "30s"
 max-lease-time = "{lease_s}s"
-abandon-time = "3m"
+abandon-time = "{abandon_s}s"
 [[subnet]]
 subnet = "10.10.0.0/24"
 options = {{ routers = ["10.10.0.254"] }}
@@ -111,6 +112,8 @@ class Terms:
     sort: str = "long"
     pace: float = 1.0
     ping: bool = False
+    abandon_s: int = 180
+    story: str = ""  # strikes_story.py
     dhcpd: str = ""  # the role of a modelled dhcpd as partner (dhcpd_pair.py)
 
     def config(self) -> Config:
@@ -118,7 +121,9 @@ class Terms:
         second = "reverse" if self.both_ways else "pair"
         told = self._relationship("pair", "a", "b", 647) + (self._relationship("reverse", "b", "a", 648) if self.both_ways else "")
         ping = str(self.ping).lower()
-        text = TEXT.format(relationships=told, second=second, last=FIRST + self.pool - 1, lease_s=self.lease_s, ping=ping)
+        text = TEXT.format(
+            relationships=told, second=second, last=FIRST + self.pool - 1, lease_s=self.lease_s, ping=ping, abandon_s=self.abandon_s
+        )
         return parse_text(text, "sim.toml")
 
     def _relationship(self, name: str, primary: str, secondary: str, port: int) -> str:
@@ -167,6 +172,10 @@ class Pair:
         self.a.partner, self.b.partner = self.b, self.a
         self.servers = (self.a, self.b)
         self.clients = [Client(world, n, self.servers, self.udp, self.places, self._habits()) for n in range(terms.clients)]
+        self.cast = self.clients[:-EXTRAS] if terms.story else []
+        for client in self.cast:
+            habits = client.habits
+            client.habits = replace(habits, on_s=1e9, roam=0.0, decline=0.0, fresh=0.0, secs="high", greedy=False, hostile=False)
         for name, rtype, value in OTHERS:
             self.master.put(name, rtype, value)
         clocks = (("a", terms.skew_s[0]), ("b", terms.skew_s[1]))

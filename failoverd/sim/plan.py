@@ -20,6 +20,12 @@ from failoverd.sim.world import World
 FIRST_FAULT_S = 40.0  # by then a new pair is in normal
 SHORT_S, LONG_S = (60.0, 600.0), (600.0, 2400.0)  # lengths of the fault phase
 SORTS = {"short": 79, "wide": 9, "crowd": 2, "long": 10}  # of 100 runs
+STORY = "story"  # the sort of a run that tells one (strikes_story.py)
+STORY_SHARE = 0.5  # of the runs are; each of these is told as often as the others
+STORIES = (
+    *("asleep", "alone", "unheard", "apart", "declined", "halfway", "brief", "relay", "nobody", "copied", "slowly", "crossing"),
+)
+STORY_T = 50.0  # by then a new pair has said all that it has to say
 KINDS = {
     "cut": 4,
     "one way": 2,
@@ -99,6 +105,9 @@ def draw(world: World) -> Plan:
     rng = world.random("terms")
     sort = rng.choices(list(SORTS), list(SORTS.values()))[0]
     sort = next((each for each in SORTS if each in seed), sort)
+    story = _story(world)
+    if story:
+        return _told(world, story)
     terms = _terms(rng, sort, tls="tls" in seed)
     terms = replace(terms, ping="ping" in seed or world.random("ping").random() < PING_SHARE)
     if seed.startswith("dhcpd"):
@@ -114,6 +123,44 @@ def draw(world: World) -> Plan:
     while (t := t + rng.expovariate(1 / mean_s)) < until_t:
         blows.append(Blow(len(blows), t, rng.choice(kinds)))
     return Plan(seed, terms, until_t, rng.random() < 0.1, tuple(blows))
+
+
+def _story(world: World) -> str:
+    """The story of a seed, "" for none: one that is named in it; of others a share has one."""
+    rng = world.random("story")
+    named = next((each for each in STORIES if each in world.seed), "")
+    other = world.seed.startswith("dhcpd") or any(each in world.seed for each in (*SORTS, "ping"))
+    return named or (rng.choice(STORIES) if not other and rng.random() < STORY_SHARE else "")
+
+
+def _told(world: World, story: str) -> Plan:
+    """A run with a story: short times, few addresses, many clients, and some random faults on top."""
+    rng = world.random("story terms")
+    mclt_s = rng.choice((20, 20, 30))
+    times = {"nobody": (6, 8), "copied": (4, 6), "unheard": (3, 4), "apart": (5, 6), "declined": (4, 5)}.get(story, (2, 3))
+    most = 0.4 if rng.random() < 0.8 else 15.0
+    terms = Terms(
+        mclt_s=mclt_s,
+        lease_s=mclt_s * rng.choice(times),
+        delay_s=15,
+        window=1 if story == "slowly" else rng.choice((1, 3, 10, 100)),
+        pool=rng.choice((3, 3, 4) if story == "apart" else (3, 4, 5)),
+        clients=rng.choice((12, 14)),
+        skew_s=(rng.uniform(-most, most), rng.uniform(-most, most)),
+        tls="tls" in world.seed or rng.random() < 0.3,
+        both_ways=rng.random() < 0.1,
+        sort=STORY,
+        pace=mclt_s / 120,
+        abandon_s=40,
+        story=story,
+    )
+    until_t = STORY_T + 6.0 * mclt_s + 1.5 * terms.lease_s
+    blows = [Blow(0, STORY_T + rng.random(), story)]
+    kinds = [kind for kind, weight in KINDS.items() for _ in range(weight if rng.random() < HAVE else 0)] or ["cut"]
+    mean_s, t = rng.choice((40.0, 150.0, 400.0)), STORY_T
+    while (t := t + rng.expovariate(1 / mean_s)) < until_t:
+        blows.append(Blow(len(blows), t, rng.choice(kinds)))
+    return Plan(world.seed, terms, until_t, False, tuple(blows))
 
 
 def _terms(rng: Random, sort: str, *, tls: bool) -> Terms:

@@ -113,11 +113,13 @@ def run(seed: str, less: Less = WHOLE) -> Result:
     pair = pair_of(world, terms)
     if less.clients:
         del pair.clients[less.clients :]
+        del pair.cast[less.clients :]
     rng = world.random("run")
     first_contact(world, pair)
     calm = plan.until_t + bound(terms) + terms.lease_s
     for client in pair.clients:
-        world.at(rng.uniform(0, FIRST_FAULT_S), partial(client.live_from_now, calm))
+        t = rng.uniform(0, FIRST_FAULT_S)
+        world.at(plan.until_t if client in pair.cast else t, partial(client.live_from_now, calm))
     faults = Faults(world, pair, plan)
     faults.start()
     world.run_until(plan.until_t)

@@ -122,13 +122,14 @@ class Server:
         self._of_wire: dict[int, str] = {}
         self.fell_t = 0.0
         self.whole_from_t = 0.0  # after its disk was changed: from when on it knows every lease again
+        self.broken_until_t = 0.0  # the host does not start before
         self._away = False  # this process stood still: only that makes a gap here, where nothing ticks in between
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
         """Start the process on what the disk holds."""
-        if self.up:
+        if self.up or self.world.t < self.broken_until_t:
             return
         self.up = self.powered = True
         self.boots += 1

@@ -105,7 +105,7 @@ class HostStrike(NetStrike):
         """A server falls and comes back with an earlier copy of its database, or with none (safety.md 15). When the other one's is not
         whole either, nobody knows the leases of before, and no rule can help."""
         server = self.one()
-        if not self._whole(self.field.other(server)):
+        if not self.whole(self.field.other(server)):
             return
         if self.rng.random() < 0.4:
             self.note("disk lost", server.name)
@@ -124,7 +124,7 @@ class HostStrike(NetStrike):
             return
 
         def put_back() -> None:
-            if not self._whole(self.field.other(server)):
+            if not self.whole(self.field.other(server)):
                 return
             self.note(what, server.name)
             server.change_disk(what, partial(server.disk.put_back, copy, restored=restored))
@@ -132,7 +132,7 @@ class HostStrike(NetStrike):
 
         self.later(self.rng.choice((30.0, 300.0)), put_back)
 
-    def _whole(self, server: Server) -> bool:
+    def whole(self, server: Server) -> bool:
         """Its database has all leases, as far as it ever knew them: nothing was lost since it was last normal for a lease's time."""
         return self.world.t > server.whole_from_t
 

@@ -1,7 +1,8 @@
 """Known-bad servers, one for each rule of safety.md that code can break, and how many seeds the simulator needs to see each.
 
 `python -m tests.sim.mutants [NAME...]` plants each in the drawn runs, a process of its own for each, and prints the table; leaves it in
-build/sim-mutants.md, and ends with 1 when one survives PATIENCE seeds.
+build/sim-mutants.md, and ends with 1 when one survives PATIENCE seeds. The seeds are the same for all, 1 to PATIENCE; those whose story
+(failoverd/sim/strikes_story.py) is about the rule are tried first, and the table says how many were.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,9 +17,11 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from failoverd import node_probes
 from failoverd.ddns.outbox import Outbox
 from failoverd.ddns.rounds import Rounds
 from failoverd.ddns.shelf import Shelf
+from failoverd.dhcp import serve
 from failoverd.failover import waits
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.update_queue import UpdateQueue
@@ -32,29 +34,32 @@ from failoverd.node import Node
 from failoverd.node_house import House
 from failoverd.ports import ClientSend, Input, Kind, LinkBytes, LinkSend, Now, Output, Stored, Write
 from failoverd.sim.disk import Disk
+from failoverd.sim.plan import draw
 from failoverd.sim.run import run
 from failoverd.sim.server import Server
+from failoverd.sim.world import World
 
 PATIENCE = 200
 Plant = Callable[[], None]
 
 
 class Mutant(NamedTuple):
-    """`rule`: the number in safety.md; `plant` breaks the program of this process for good."""
+    """`rule`: the number in safety.md; `plant` breaks the program of this process for good. `stories`: what is likely to show it."""
 
     name: str
     rule: str
     plant: Plant
+    stories: tuple[str, ...] = ()
 
 
 MUTANTS: list[Mutant] = []
 
 
-def mutant(rule: str) -> Callable[[Plant], Plant]:
+def mutant(rule: str, *stories: str) -> Callable[[Plant], Plant]:
     """Enter a mutant in the list, under its function's name."""
 
     def enter(plant: Plant) -> Plant:
-        MUTANTS.append(Mutant(plant.__name__, rule, plant))
+        MUTANTS.append(Mutant(plant.__name__, rule, plant, stories))
         return plant
 
     return enter
@@ -89,7 +94,7 @@ def bndupd_and_bndack_before_commit() -> None:
     hasty(LinkSend)
 
 
-@mutant("2")
+@mutant("2", "crossing")
 def a_bndack_counts_for_the_newer_promise() -> None:
     accepted = UpdateQueue._accepted
 
@@ -141,12 +146,12 @@ def a_full_disk_goes_unseen() -> None:
     put(Node, "_disk", lambda self, each, now: None)
 
 
-@mutant("5")
+@mutant("5", "asleep")
 def a_pause_is_no_boot() -> None:
     put(Endpoint, "beat_gap", lambda self, now: None)
 
 
-@mutant("5")
+@mutant("5", "asleep")
 def buffered_bytes_are_contact() -> None:
     cut = Server._cut
 
@@ -181,12 +186,12 @@ def no_slack_between_the_clocks() -> None:
     put(Endpoint, "slack_s", property(lambda self: 0))
 
 
-@mutant("10")
+@mutant("10", "unheard")
 def a_clock_that_was_set_goes_unseen() -> None:
     put(Endpoint, "read_clock", lambda self, now: None)
 
 
-@mutant("10")
+@mutant("10", "apart")
 def expired_is_always_taken() -> None:
     for table in (binding.IN_NORMAL, binding.OTHERWISE):
         for key, rule in table.items():  # type: ignore[attr-defined]
@@ -206,12 +211,12 @@ def leases_end_early() -> None:
     put(mclt, "due", wrong)
 
 
-@mutant("11")
+@mutant("11", "alone")
 def no_doubt_after_a_boot() -> None:
     put(Endpoint, "_doubt", lambda self, contact, now: None)
 
 
-@mutant("11")
+@mutant("11", "alone")
 def a_doubt_without_a_bound() -> None:
     limit = mclt.limit
     put(mclt, "limit", lambda lease, rights, now: limit(lease, replace(rights, bound=None), now))
@@ -223,7 +228,7 @@ def no_wait_in_partner_down() -> None:
         put(where, "rest_until", lambda lease, rights: None if rights.partner_down_since is None else 0)
 
 
-@mutant("12")
+@mutant("12", "unheard")
 def no_horizon() -> None:
     put(mclt, "horizon", lambda lease: 0)
 
@@ -240,12 +245,13 @@ def the_wait_counts_from_the_last_contact() -> None:
     put(Endpoint, "_enter", wrong)
 
 
-@mutant("12")
+@mutant("12", "relay")
 def own_half_at_once_from_doubt() -> None:
     put(waits, "partner_may_hold_our_half", lambda record, old, boot, wall: False)
+    put(waits, "past_bound", lambda record, wall: False)  # asked before the state moves, too: either alone is masked by the other
 
 
-@mutant("12")
+@mutant("12", "nobody")
 def partner_down_without_a_database_waits_mclt_only() -> None:
     put(waits, "forgotten_for", lambda record, boot: 0)
 
@@ -255,7 +261,7 @@ def rewind_to_what_the_partner_has_seen_past() -> None:
     put(reclaim, "_recycle", lambda lease, rights: rights.rewind)
 
 
-@mutant("13")
+@mutant("13", "halfway")
 def may_know_is_not_durable() -> None:
     change = House.change
 
@@ -265,7 +271,7 @@ def may_know_is_not_durable() -> None:
     put(House, "change", wrong)
 
 
-@mutant("13")
+@mutant("13", "declined")
 def a_quarantine_ends_in_free() -> None:
     clock = reclaim.on_clock
 
@@ -275,17 +281,18 @@ def a_quarantine_ends_in_free() -> None:
     put(reclaim, "on_clock", wrong)
 
 
-@mutant("14")
+@mutant("14", "brief")
 def no_recover_wait() -> None:
     put(waits, "recover_until", lambda record, boot, dhcpd, wall: (int(wall), False))
 
 
-@mutant("14")
+@mutant("14", "brief")
 def recover_wait_from_the_last_contact() -> None:
-    put(waits, "recover_until", lambda record, boot, dhcpd, wall: (record.proven + record.mclt_s, False))
+    # of the link before this one: what is heard on this one comes when the waiting begins
+    put(Endpoint, "_recover_until", lambda self, now: (self.apart_since + self.record.mclt_s, False))
 
 
-@mutant("15")
+@mutant("15", "copied")
 def a_rolled_back_database_goes_on() -> None:
     stored = Disk.stored
 
@@ -297,18 +304,19 @@ def a_rolled_back_database_goes_on() -> None:
     put(Disk, "stored", wrong)
 
 
-@mutant("15")
+@mutant("15", "unheard")
 def no_rest_after_a_lost_database() -> None:
     put(House, "rest_all", lambda self, relationship, now: None)
 
 
-@mutant("15")
+@mutant("15", "unheard")
 def not_before_is_dropped() -> None:
     refusal = allocate.refusal
-    put(allocate, "refusal", lambda lease, client, rights, now: refusal(lease.evolve(not_before=0), client, rights, now))
+    for where in (allocate, serve, node_probes):
+        put(where, "refusal", lambda lease, client, rights, now: refusal(lease.evolve(not_before=0), client, rights, now))
 
 
-@mutant("15")
+@mutant("15", "copied")
 def an_earlier_copy_does_not_take_the_partners_word() -> None:
     judge = binding.judge
     from failoverd.failover import updates
@@ -319,7 +327,7 @@ def an_earlier_copy_does_not_take_the_partners_word() -> None:
     put(updates, "judge", wrong)
 
 
-@mutant("18")
+@mutant("18", "slowly")
 def upddone_at_once() -> None:
     asked = UpdateQueue.asked
 
@@ -376,12 +384,12 @@ def a_server_in_doubt_sends_names() -> None:
     put(Node, "_fenced", staticmethod(lambda endpoint: False))
 
 
-@mutant("25")
+@mutant("25", "apart")
 def names_are_not_said_again_after_a_separation() -> None:
     put(House, "_granted_apart", lambda self, *args: [])
 
 
-@mutant("25")
+@mutant("25", "apart")
 def the_partners_names_are_ours_to_remove() -> None:
     own = Shelf.own
 
@@ -391,21 +399,29 @@ def the_partners_names_are_ours_to_remove() -> None:
     put(Shelf, "own", wrong)
 
 
+def order(found: Mutant, patience: int) -> list[int]:
+    """The seeds 1 to `patience`, those with a story of this mutant's first."""
+    numbers = range(1, patience + 1)
+    return sorted(numbers, key=lambda number: (draw(World(str(number))).terms.story not in found.stories, number))
+
+
 def hunt(name: str, patience: int) -> int:
     """Plant one mutant here, run seeds until a judge speaks; one line."""
     found = next(each for each in MUTANTS if each.name == name)
     found.plant()
-    for seed in range(1, patience + 1):
+    words = f"| {found.rule} | {name.replace('_', ' ')} |"
+    for tried, seed in enumerate(order(found, patience), 1):
         try:
-            violations = run(str(seed)).violations
+            result = run(str(seed))
         except Exception as error:  # a mutant that makes the program fall is caught as well
-            print(f"| {found.rule} | {name.replace('_', ' ')} | {type(error).__name__} | {seed} |")
+            print(f"{words} {type(error).__name__} | {seed} | {tried} |")
             return 0
-        if violations:
-            checks = Counter(violation.check for violation in violations)
-            print(f"| {found.rule} | {name.replace('_', ' ')} | {' '.join(f'({check})' for check in sorted(checks))} | {seed} |")
+        if result.violations:
+            checks = sorted({violation.check for violation in result.violations})
+            sort = result.terms.story or result.terms.sort
+            print(f"{words} {' '.join(f'({check})' for check in checks)} | {seed}, {sort} | {tried} |")
             return 0
-    print(f"| {found.rule} | {name.replace('_', ' ')} | SURVIVED | {patience} |")
+    print(f"{words} SURVIVED | | {patience} |")
     return 1
 
 
@@ -425,11 +441,15 @@ def main(arguments: list[str]) -> int:
     options.table.parent.mkdir(exist_ok=True)
     alive = 0
     with options.table.open("w", encoding="utf-8") as table, ThreadPoolExecutor(options.jobs) as pool:
-        tell(table, "| rule of safety.md | mutant | caught by | seeds needed |\n| --- | --- | --- | --- |")
+        tell(table, "| rule of safety.md | mutant | caught by | seed | seeds needed |\n| --- | --- | --- | --- | --- |")
         for done in pool.map(lambda name: subprocess.run([*command, name], capture_output=True, text=True, check=False), names):
             tell(table, done.stdout.strip() or done.stderr[-2000:])
             alive += done.returncode != 0
-        tell(table, f"\n{len(names)} mutants, {len(names) - alive} caught")
+        tell(
+            table,
+            f"\n{len(names)} mutants, {len(names) - alive} caught; of the seeds 1 to {options.patience} those whose story is about the",
+        )
+        tell(table, "the rule are tried first, and `seeds needed` counts all that were tried.")
     return 1 if alive else 0
 
 

@@ -1,0 +1,59 @@
+"""Stories: each is played, in runs that are drawn by their seed alone, and the sound server survives it."""
+
+from __future__ import annotations
+
+import pytest
+
+from failoverd.sim.faults import STRIKES
+from failoverd.sim.plan import FIRST_FAULT_S, SORTS, STORIES, STORY, Less, draw
+from failoverd.sim.run import run
+from failoverd.sim.trace import Declared, Fault, Held, Replaced
+from failoverd.sim.world import World
+from tests.sim.mutants import MUTANTS
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_the_sound_server_survives(story: str) -> None:
+    result = run(f"{story}2")
+    assert result.violations == []
+    assert result.terms.story == story
+    told = [event for event in result.trace.events if isinstance(event, Fault) and event.what.startswith("story: ")]
+    assert [event.what.removeprefix("story: ").split(",")[0] for event in told] == [story]
+    assert sum(isinstance(event, Held) for event in result.trace.events) > 20
+
+
+def test_half_of_the_seeds_tell_a_story_and_each_is_told() -> None:
+    plans = [draw(World(str(number))) for number in range(1, 401)]
+    told = [plan.terms.story for plan in plans if plan.terms.sort == STORY]
+    assert 150 < len(told) < 250
+    assert set(told) == set(STORIES)
+    assert all(told.count(story) > 5 for story in STORIES)
+    assert {plan.terms.tls for plan in plans} == {True, False}
+
+
+def test_a_story_is_a_fault_like_others() -> None:
+    """It can be left out, and the rest stays as it was; seeds of a sort tell none, and a story in a seed is told."""
+    assert set(STORIES) <= set(STRIKES)
+    plan = draw(World("relay3"))
+    assert plan.blows[0].kind == "relay"
+    assert plan.blows[0].t > FIRST_FAULT_S
+    assert plan.less(Less(without=frozenset({0}))).blows == plan.blows[1:]
+    assert not any(draw(World(f"{sort}{number}")).terms.story for sort in (*SORTS, "ping", "dhcpd") for number in range(20))
+    assert draw(World("tlsalone3")).terms.tls
+
+
+def test_partner_down_is_declared_rightly_in_stories() -> None:
+    """The dead are dead: a survivor that would go on within 60 s is not declared down before (safety.md 12)."""
+    for seed in ("relay2", "alone2", "slowly2", "brief2", "unheard2"):
+        declared = [event for event in run(seed).trace.events if isinstance(event, Declared)]
+        assert declared
+        assert not any(event.wrongly for event in declared)
+
+
+def test_databases_are_lost_and_put_back() -> None:
+    for seed in ("nobody2", "copied2"):
+        assert any(isinstance(event, Replaced) for event in run(seed).trace.events)
+
+
+def test_mutants_name_stories_that_exist() -> None:
+    assert {story for mutant in MUTANTS for story in mutant.stories} <= set(STORIES)
