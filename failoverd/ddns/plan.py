@@ -28,7 +28,7 @@ from failoverd.ddns.shelf import Shelf
 from failoverd.ddns.wants import Claim, Claims, pointer_of
 from failoverd.ddns.word import OPEN, Flags, PartnerWord
 from failoverd.ddns.zone import DnsPlan
-from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, BindingState, Lease
+from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, Lease
 from failoverd.notes import Note
 from failoverd.ports import DnsAnswer, Now, Origin, Output
 
@@ -114,7 +114,7 @@ class Planner:
             return
         if self._claims.put(new, self._plan, mine, name, pointer):
             self._want(name, new.address, now, out, gone=before if was == name else "")
-            if mine and old is not None and old.state is not BindingState.ACTIVE and old.partner_cltt > old.cltt:
+            if mine and old is not None and old.partner_cltt > old.cltt:
                 self._doubt(name, pointer, now, out)
             if was and was != name:
                 self._shelf.rename(was, name, self._targets)

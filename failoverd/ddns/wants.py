@@ -17,7 +17,7 @@ from failoverd.leases.lease import NEVER, NO_FORWARD, NO_REVERSE, BindingState, 
 class Claim(NamedTuple):
     """One live lease that wants a name. `mine`: this server, not the partner, spoke to the client last. `forward`: its address record
     is ours to register. `pointer`: owner name of its PTR record, "" for none. `hw`, `client_id`, `cased`: who it is, and what it calls
-    itself (a predecessor may have hashed that as it was written). `wish`: the name that it asked for."""
+    itself (a predecessor may have hashed that as it was written). `wish`: the name that it asked for. `starts`: of its lease."""
 
     address: int
     guard: str
@@ -29,6 +29,17 @@ class Claim(NamedTuple):
     client_id: bytes = b""
     cased: str = ""
     wish: str = ""
+    starts: int = 0
+
+
+def _newest(claims: dict[int, Claim], owner: str) -> int:
+    """The address of a client that got the newest lease or renewal: the one that its name shows (RFC 4703 5.3.2). Both servers hold the
+    same times, so they agree. 0 for none. Of equals the one that came last."""
+    found, since = 0, 0
+    for address, claim in claims.items():
+        if claim.guard == owner and claim.forward and claim.starts >= since:
+            found, since = address, claim.starts
+    return found
 
 
 def claimed_name(lease: Lease | None) -> str:
@@ -77,8 +88,8 @@ class Claims:
         renewal). `pointer`: the owner name of its PTR, None: as the lease says.
 
         The TTL stays as it is until it would have to be halved: it follows the length of the lease, and a lease that MCLT cut
-        short, or a renewal a second late, must not move the zone's serial. A claim that passes to the other server stands at the end
-        of the line: that server knows of no other, and has said this one.
+        short, or a renewal a second late, must not move the zone's serial. A renewal changes something when it makes its lease the
+        newest of a client that has several.
         """
         name = name or lease.fqdn
         claims = self._by_name.setdefault(name, {})
@@ -86,14 +97,16 @@ class Claims:
         before = claims.get(lease.address)
         if before is not None and before.guard == owner:
             ttl = ttl if ttl * 2 <= before.ttl else before.ttl
-        if before is not None and (before.guard != owner or before.mine != mine):
-            del claims[lease.address]  # another client, or the partner's now: it stands at the end of the line
+        elif before is not None:
+            del claims[lease.address]  # another client: it stands at the end of the line
+        shown = _newest(claims, owner)
         claim = Claim(
             lease.address, owner, ttl, mine, not lease.dns & NO_FORWARD, pointer_of(lease) if pointer is None else pointer
         )
-        claim = claim._replace(hw=lease.hw, client_id=lease.client_id, cased=lease.hostname, wish=lease.fqdn)
+        claim = claim._replace(hw=lease.hw, client_id=lease.client_id, cased=lease.hostname, wish=lease.fqdn, starts=lease.starts)
         claims[lease.address] = claim
-        return claim != before
+        same = before is not None and claim._replace(starts=before.starts) == before
+        return not same or _newest(claims, owner) != shown
 
     def point(self, name: str, address: int, pointer: str) -> None:
         """The PTR of a claim stands at another name now."""
@@ -134,15 +147,8 @@ class Claims:
         if not claims:
             return None, 0
         if take:
-            return claims[-1], sum(claim.guard != claims[-1].guard for claim in claims)
-        first: Claim | None = None
-        chosen: Claim | None = None
-        for claim in claims:
-            first = first or claim
-            if claim.guard == holder:
-                chosen = claim
-        if chosen is None and first is not None:
-            for claim in claims:
-                chosen = claim if claim.guard == first.guard else chosen
-        assert chosen is not None
+            taker = self._by_name[name][_newest(self._by_name[name], claims[-1].guard)]
+            return taker, sum(claim.guard != taker.guard for claim in claims)
+        owner = holder if any(claim.guard == holder for claim in claims) else claims[0].guard
+        chosen = self._by_name[name][_newest(self._by_name[name], owner)]
         return chosen, sum(claim.guard != chosen.guard for claim in claims)

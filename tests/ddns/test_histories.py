@@ -317,3 +317,32 @@ def test_a_message_that_crossed_the_partners_removal_is_not_forgotten() -> None:
     rig.pass_time(30)
     assert f"1.{REVERSE} PTR h1.example.test." not in rig.zone()
     assert ("rev", f"1.{REVERSE}") not in rig.rows()
+
+
+def test_the_name_of_a_client_with_two_leases_follows_its_last_renewal() -> None:
+    """Simulator, a calm pair whose clients roam: a client came back to its older lease. Its name stayed at the newer one on the server that
+    knew both in the other order, and the other server took the PTR away there."""
+    rig, name = Rig(), "h1.example.test."
+    rig.change(lease(1, 1, starts=1000))
+    rig.change(lease(2, 1, starts=1100))
+    rig.run()
+    rig.change(lease(1, 1, starts=1200, cltt=1200))
+    rig.run()
+    assert rig.zone() == {f"{name} A 192.0.2.1", f"1.{REVERSE} PTR {name}"}
+    messages = len(rig.sent)
+    rig.change(lease(1, 1, starts=1300, cltt=1300))
+    rig.run()
+    assert len(rig.sent) == messages  # it is the newest already
+
+
+def test_a_renewal_that_overtakes_the_partners_end_of_the_lease_says_the_name_again() -> None:
+    """A rebinding reaches us after the client's DECLINE reached the partner, which is just removing the name; its guards let it."""
+    rig = Rig()
+    rig.change(lease(1, 1, partner_cltt=1000, cltt=0), Origin.PARTNER)
+    rig.change(lease(1, 1, partner_cltt=1000, cltt=2000, starts=2000))
+    rig.run()
+    zone, name = rig.master.zones[FORWARD], "h1.example.test."
+    assert set(zone.names[name]) == {"A", "DHCID"}
+    del zone.names[name]  # the partner's removal
+    rig.pass_time(400)
+    assert set(zone.names[name]) == {"A", "DHCID"}
