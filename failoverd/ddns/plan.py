@@ -337,9 +337,9 @@ class Planner:
     # --- the partner's word (word.py) ------------------------------------------------------------------------------------
 
     def registered_there(self, lease: Lease) -> bool:
-        """Whether the name of a lease is the partner's to register, by its own word."""
+        """Whether the name of a lease is the partner's to register."""
         rows = (self._shelf.rows.get(row_key(target, FORWARD, self._given.name_of(lease))) for target in self._targets)
-        return any(row is not None and row.owner == PEER and row.word for row in rows)
+        return any(row is not None and row.owner == PEER for row in rows)
 
     def flags(self, lease: Lease) -> Flags:
         """What of a lease's names is in DNS."""

@@ -58,7 +58,8 @@ class Updates(UpdateQueue):
         if at and binding.state != BindingState.ACTIVE:
             lease = self.house.table.get(binding.address or 0)
             new = lease.evolve(cltt=max(lease.cltt, at), owed=True, rejected=0)
-            self.house.change(lease, new, Origin.PARTNER, "confirmed", now)
+            # The client spoke to us last, and the partner has taken its name away: it is ours to say again.
+            self.house.change(lease, new, Origin.CLIENT, "confirmed", now)
             return
         if binding.address is None or binding.state != BindingState.ACTIVE or not self.house.table.has_row(binding.address):
             return

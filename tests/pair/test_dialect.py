@@ -10,7 +10,8 @@ from failoverd.failover import message as wire
 from failoverd.failover import private
 from failoverd.failover.message import Framer, Message, MessageType
 from failoverd.failover.private import decode_names, option
-from failoverd.ports import ConnectFailed, DnsAnswer, DnsUpdate, LinkSecurity
+from failoverd.leases.lease import BindingState
+from failoverd.ports import ConnectFailed, DiskState, DnsAnswer, DnsUpdate, LinkBytes, LinkSecurity
 from tests.pair.duo import WALL, Duo, kind, normal
 
 HOST = "host1.dyn.example.test."
@@ -222,6 +223,37 @@ def test_a_client_that_renews_at_the_other_server_takes_its_name_along() -> None
     master(duo, "s")
     duo.settle()
     assert row(duo, "p").word == "done"
+
+
+def test_a_name_that_the_partner_takes_away_with_a_lease_confirmed_here_is_said_again() -> None:
+    """Simulator, a calm pair whose clients decline: a rebinding reaches s after the DECLINE reached p. s answers with what remains and
+    refuses the end that p tells; p has removed the name by then, and each took it for the other's to say."""
+    duo = normal(tls=True)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    master(duo, "p")
+    duo.run(20)
+    duo.inbox["s"].append(DiskState(True))
+    late: list[bytes] = []
+
+    def slow(sender: str, data: bytes) -> bool:
+        if sender == "p":
+            late.append(data)
+        return sender == "p"
+
+    duo.hold_bytes = slow
+    duo.release("p", 1, ack.yiaddr)
+    assert f"p del-rr {HOST} A" in master(duo, "p")
+    duo.run(2)
+    assert duo.renew("s", 1, ack.yiaddr) is not None
+    duo.hold_bytes = lambda sender, data: False
+    link = duo.nodes["s"].endpoints["fo"].link
+    assert link is not None
+    duo.inbox["s"].append(LinkBytes("fo", link.number, b"".join(late)))
+    assert f"s add {HOST} A" in master(duo, "s", "p")
+    assert (row(duo, "s").owner, row(duo, "p").owner) == (ME, PEER)
+    duo.settle()
+    assert duo.lease("p", ack.yiaddr).state is BindingState.ACTIVE
 
 
 def test_a_partner_that_tells_its_names_has_given_no_other() -> None:
