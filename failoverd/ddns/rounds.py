@@ -179,6 +179,7 @@ class Rounds:
         if cell is Then.NEXT_DROP:
             flight.drop = flight.drop[1:]
             if flight.drop:
+                flight.messages = 0  # each value is asked about once, however many there are: that ends by itself
                 self._next(flight, flight.step, now, out)
                 return
             cell = Then.REMOVED

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from failoverd.ddns.dhcid import guard
-from failoverd.ddns.rows import Row
+from failoverd.ddns.rows import Ghost, Row, State, Value
 from failoverd.leases.lease import BindingState
 from failoverd.ports import DnsAnswer, DnsUpdate, Origin
 from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
@@ -346,3 +346,16 @@ def test_a_renewal_that_overtakes_the_partners_end_of_the_lease_says_the_name_ag
     del zone.names[name]  # the partner's removal
     rig.pass_time(400)
     assert set(zone.names[name]) == {"A", "DHCID"}
+
+
+def test_more_lost_messages_than_a_round_has_are_taken_away_all_the_same() -> None:
+    """Simulator, seed tls1000: a PTR that nine names may have been lost for. Its round ended with the eighth and began with the first
+    again, for ever; the record that was there stayed."""
+    name, host = f"1.{REVERSE}", "last.example.test."
+    ghosts = tuple(Ghost("", "PTR", f"n{number}.example.test.", 1.0) for number in range(20))
+    row = Row("main", "rev", name, REVERSE, have=(Value("PTR", host),), ghosts=ghosts, state=State.DIRTY)
+    rig = Rig(stored={row.key: row.to_json()})
+    rig.master.zones[REVERSE].load([f"{name} 600 PTR {host}"])
+    rig.pass_time(60)
+    assert rig.zone() == set()
+    assert rig.rows() == {}
