@@ -96,8 +96,8 @@ class Rounds:
 
     def _round(self, row: Row, lane: Lane, now: Now, out: Output) -> Flight | None:
         """What the row itself has to say."""
-        if row.state is State.CLEAN and ripe(row.recheck_at, now):
-            row.recheck_at = 0.0
+        if row.recheck_at and ripe(row.recheck_at, now):
+            row.recheck_at = 0.0  # in any state: a doubt that is over would make ghosts that are due at once, again and again
         if row.owner == PEER:
             step: Step | None = None if row.want else Step.LOOK
         else:

@@ -359,3 +359,18 @@ def test_more_lost_messages_than_a_round_has_are_taken_away_all_the_same() -> No
     rig.pass_time(60)
     assert rig.zone() == set()
     assert rig.rows() == {}
+
+
+def test_a_doubt_that_is_over_makes_no_storm_at_a_name_of_somebody_else() -> None:
+    """An operator's host has the name. Our first message gets no answer, so a copy of it may be applied for 301 s; when that time is over
+    the row said its name, was refused, made a ghost of the old doubt, which was due at once, and so on: 180 messages a second for ever
+    (simulator, seed nobody3)."""
+    rig = Rig()
+    next(zone for zone in rig.master.zones.values() if zone.name == FORWARD).put("a.example.test.", 600, "A", "192.0.2.7")
+    rig.change(lease(1, 1, "a.example.test."))
+    rig.due()
+    lost = rig.wire.pop(0)
+    rig.deliver(DnsAnswer(lost.ident, "TIMEOUT", "model"))
+    for _ in range(20):
+        rig.pass_time(60)  # fails when it does not come to rest
+    assert rig.rows()["fwd", "a.example.test."].state is State.CONFLICT
