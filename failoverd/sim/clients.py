@@ -14,7 +14,7 @@ from failoverd.dhcp.message import BOOTREQUEST, BROADCAST, ETHERNET, Code, Messa
 from failoverd.sim.network import Datagrams
 from failoverd.sim.noise import noise
 from failoverd.sim.server import Server
-from failoverd.sim.trace import GaveUp, Held
+from failoverd.sim.trace import Chose, GaveUp, Held
 from failoverd.sim.world import World
 
 EVERYBODY = 0xFFFFFFFF
@@ -212,6 +212,7 @@ class Client:
             return
         offer = self.rng.choice(self._offers)
         wanted, server = offer.yiaddr, offer.options[Code.SERVER_ID]
+        self.world.trace.add(Chose(self.world.t, bytes((ETHERNET,)) + self.mac))
         self._enter("requesting")
         self._ask_for(wanted, server)
 

@@ -147,7 +147,7 @@ def _told(world: World, story: str) -> Plan:
         pool=rng.choice((3, 3, 4) if story == "apart" else (3, 4, 5)),
         clients=rng.choice((12, 14)),
         skew_s=(rng.uniform(-most, most), rng.uniform(-most, most)),
-        tls="tls" in world.seed or rng.random() < 0.3,
+        tls="tls" in world.seed or rng.random() < (0.6 if story == "apart" else 0.3),
         both_ways=rng.random() < 0.1,
         sort=STORY,
         pace=mclt_s / 120,

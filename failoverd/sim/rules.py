@@ -1,6 +1,6 @@
 """Which judge watches which rule of safety.md: every rule is named here, and what no simulator can show names the test that does.
 
-A judge is a function of checks.py, limits.py or checks_server.py, under its letter; a test is its file and its name.
+A judge is a function of checks.py, limits.py or checks_server.py or checks_names.py, under its letter; a test is its file and its name.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from failoverd.sim import checks, checks_server, dhcpd_checks, limits
+from failoverd.sim import checks, checks_names, checks_server, dhcpd_checks, limits
 
 
 class Rule(NamedTuple):
@@ -36,6 +36,8 @@ LETTERS: dict[Callable[..., object], str] = {
     checks_server.grants_without_room: "l",
     checks_server.names_out_of_turn: "m",
     checks_server.serves_too_early: "w",
+    checks_names.partners_name_removed: "n",
+    checks_names.offered_twice: "o",
     dhcpd_checks.dhcpd_ended: "x",
     checks.lease_denied: "r",
 }
@@ -46,7 +48,11 @@ RULES = (
     Rule(3, "a failed commit ends the process", (checks.not_on_disk, checks.boot_differs)),
     Rule(4, "a hung disk looks like a dead server", (checks_server.offers_while_the_disk_hangs, checks.never_quiet)),
     Rule(5, "a pause is a lost link and a lone boot", (checks.two_holders,)),
-    Rule(6, "an OFFER reserves its address", (limits.not_answered, limits.beyond_a_limit, checks.lease_denied)),
+    Rule(
+        6,
+        "an OFFER reserves its address",
+        (checks_names.offered_twice, limits.not_answered, limits.beyond_a_limit, checks.lease_denied),
+    ),
     Rule(7, "below low water no new lease", (checks_server.grants_without_room,)),
     Rule(
         8,
@@ -95,7 +101,11 @@ RULES = (
         ("tests/safety/test_rules.py::test_rule_23_never_used_addresses_are_not_rows",),
     ),
     Rule(24, "a DNS row says what it may have done", (checks.zones_differ,)),
-    Rule(25, "who sends names, and who deletes them", (checks_server.names_out_of_turn, checks.zones_differ)),
+    Rule(
+        25,
+        "who sends names, and who deletes them",
+        (checks_server.names_out_of_turn, checks_names.partners_name_removed, checks.zones_differ),
+    ),
     Rule(
         26,
         "private options on an authenticated link only",

@@ -465,7 +465,8 @@ class Server:
                 self.tcp.close(self, send.link, send.reason)
             elif isinstance(send, DnsUpdate | DnsQuery):
                 if isinstance(send, DnsUpdate):
-                    self.world.trace.add(Named(self.world.t, self.name, send.zone, self.clock.read().wall - wall))
+                    gone = tuple((each.name, each.value) for each in send.changes if each.op == "del-rr" and each.rtype == "A")
+                    self.world.trace.add(Named(self.world.t, self.name, send.zone, self.clock.read().wall - wall, gone))
                 self.to_master(self, send)
             elif isinstance(send, Probe):
                 self.probe(self, send.address)

@@ -208,7 +208,7 @@ class Story(TypedStrike):
         """safety.md 10, 13, 25: clients change sides while the servers are apart; what the one ended the other has made longer. Then they
         meet, and others wait for every address."""
         a, b = self.a, self.b
-        self.come(self.first, b)
+        self.come(self.first, self.one())
         self.play(
             "apart",
             (4.0, self.part),

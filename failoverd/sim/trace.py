@@ -102,6 +102,13 @@ class Held(NamedTuple):
     until: float
 
 
+class Chose(NamedTuple):
+    """A client has collected its OFFERs and asks for one of them. `client`: htype + chaddr."""
+
+    t: float
+    client: bytes
+
+
 class GaveUp(NamedTuple):
     """A client no longer uses the address before its end: release, decline, DHCPNAK."""
 
@@ -139,12 +146,14 @@ class Room(NamedTuple):
 
 
 class Named(NamedTuple):
-    """A DNS UPDATE left a server. `age_s`: how long ago, by its clock, the step was that made it."""
+    """A DNS UPDATE left a server. `age_s`: how long ago, by its clock, the step was that made it; `removes`: (name, address) of the A
+    records that it takes away."""
 
     t: float
     server: str
     zone: str
     age_s: float
+    removes: tuple[tuple[str, str], ...] = ()
 
 
 class Stated(NamedTuple):
@@ -231,6 +240,7 @@ Event = (
     | Sent
     | Heard
     | Held
+    | Chose
     | GaveUp
     | Declared
     | Stated

@@ -30,6 +30,7 @@ from failoverd.leases import allocate, binding, mclt, reclaim
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.may_allocate import MAY_ALLOCATE, May
 from failoverd.leases.rights import Rights
+from failoverd.leases.table import LeaseTable
 from failoverd.node import Node
 from failoverd.node_house import House
 from failoverd.ports import ClientSend, Input, Kind, LinkBytes, LinkSend, Now, Output, Stored, Write
@@ -162,6 +163,20 @@ def buffered_bytes_are_contact() -> None:
 
     put(Server, "_cut", wrong)
     put(Endpoint, "beat_gap", lambda self, now: None)
+
+
+@mutant("6")
+def an_offer_reserves_nothing() -> None:
+    first_free = LeaseTable.first_free
+
+    def wrong(self: LeaseTable, *args: Any) -> Lease | None:
+        held, self._offers = self._offers, {}
+        try:
+            return first_free(self, *args)
+        finally:
+            self._offers = held
+
+    put(LeaseTable, "first_free", wrong)
 
 
 @mutant("8")

@@ -13,7 +13,6 @@ from tests.sim.mutants import MUTANTS
 
 ROOT = Path(__file__).parent.parent.parent
 UNBREAKABLE = {
-    6,
     16,
     17,
     20,

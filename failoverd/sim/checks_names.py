@@ -1,0 +1,63 @@
+"""Judges of what servers say to others of an address, on the trace alone: (n) nobody removes the name that its partner put there for a
+client that holds its address; (o) an address is offered to one client at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from failoverd.dhcp.message import MessageType as Dhcp
+from failoverd.sim.trace import Answered, Booted, Chose, Committed, Event, GaveUp, Held, Moved, Named, Replaced
+from failoverd.sim.violation import Violation, dotted
+
+DOMAIN = ".dyn.example.test."
+RESERVED_S = 100.0  # an OFFER reserves its address for 120 s of a clock that may drift
+
+
+def host(client: bytes) -> str:
+    """The name that a client of the simulator has, by its hardware address (clients.py)."""
+    lives, number = int.from_bytes(client[3:5], "big"), int.from_bytes(client[5:7], "big")
+    return f"c{number}-{lives}" if lives else f"c{number}"
+
+
+def partners_name_removed(events: list[Event]) -> Iterator[Violation]:
+    """(n) A server takes away the name of a client that holds its address, though it never gave that client anything, and has not been
+    in partner-down, where names become its own (safety.md 25)."""
+    gave: set[tuple[str, str]] = set()
+    took_over: set[str] = set()
+    held: dict[str, Held] = {}
+    for event in events:
+        if isinstance(event, Answered) and event.kind == Dhcp.ACK:
+            gave.add((event.server, host(event.client)))
+        elif isinstance(event, Moved) and event.state == "partner-down":
+            took_over.add(event.server)
+        elif isinstance(event, Held):
+            held[event.client] = event
+        elif isinstance(event, GaveUp):
+            held.pop(event.client, None)
+        elif isinstance(event, Named) and event.server not in took_over:
+            for name, address in event.removes:
+                has = held.get(name.removesuffix(DOMAIN))
+                if has is None or dotted(has.address) != address or has.until <= event.t:
+                    continue
+                if (event.server, has.client) not in gave:
+                    text = f"{event.server} removes {name} {address}, which its partner gave to {has.client} until {has.until:.0f}"
+                    yield Violation("n", event.t, text)
+
+
+def offered_twice(events: list[Event]) -> Iterator[Violation]:
+    """(o) What a server has offered to a client that has not chosen yet, it offers to no other (safety.md 6)."""
+    offers: dict[tuple[str, int], tuple[bytes, float]] = {}
+    for event in events:
+        if isinstance(event, Booted | Replaced):
+            offers = {key: offer for key, offer in offers.items() if key[0] != event.server}
+        elif isinstance(event, Committed):
+            for address, _ in event.leases:
+                offers.pop((event.server, address), None)
+        elif isinstance(event, Chose):
+            offers = {key: offer for key, offer in offers.items() if offer[0] != event.client}
+        elif isinstance(event, Answered) and event.kind == Dhcp.OFFER:
+            client, since = offers.get((event.server, event.address), (event.client, event.t))
+            if client != event.client and event.t < since + RESERVED_S:
+                text = f"{event.server} offers {dotted(event.address)} to {host(event.client)}, offered to {host(client)} at {since:.1f}"
+                yield Violation("o", event.t, text)
+            offers[event.server, event.address] = (event.client, event.t)
