@@ -20,7 +20,7 @@ help:
 	@echo 'make replay         recorded pairs of dhcpd with failoverd in the place of either side: what it does otherwise, and why'
 	@echo 'make fuzz [T=300]   coverage-guided noise on the failover port for T seconds (installs atheris; new inputs in .fuzz)'
 	@echo 'make explore [DEPTH=1]  every interleaving of messages, timers and so many disturbances of a pair, also with a dhcpd as partner'
-	@echo '                    (1: about 20 minutes)'
+	@echo '                    (1: at most 20 minutes; it says how deep, how many states, and whether a limit was hit)'
 	@echo 'make ddns-stories   the same mishaps at a pair of dhcpd and at a pair of failoverd: what each leaves in DNS (about 2 minutes)'
 	@echo 'make torture [T=300]  a pair under load, with kill -9, SIGSTOP, cut links, BIND stops and full disks for T seconds (SEED=n):'
 	@echo '                    no lease lost, no address given twice, the zone on the slave equals the leases (as root)'

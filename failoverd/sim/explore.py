@@ -9,12 +9,13 @@ address that is granted to a client while another client holds it.
 
 What is left out, and why no bad cell can hide behind it:
 
-* Time stands still but for "time" (60 s, half an MCLT). A timer of under 15 s fires at any moment. One of 15 s and more fires only while
-  nothing is on its way: what an unbroken network carries arrives in less. A slower one is a broken one, and "cut" and "reset" are events.
+* Time stands still but for "time" (60 s, half an MCLT). A timer fires at any moment, but the retry of a refused update (4 s at least) and
+  those of 15 s and more only while nothing is on its way and no BNDACK waits for its batch (2 s): what an unbroken network carries
+  arrives in less. A slower one is a broken one, and "cut" and "reset" are events.
 * Times are kept relative to now, those long past are one: every rule compares times by difference, and none looks back further than the
   longest lease and MCLT together (explore_party.LONG_AGO_S is four times that).
-* An xid is kept only of BNDUPD and BNDACK, the only ones that are compared, as the least number above those still known to anybody: only
-  whether two are equal decides.
+* An xid is kept only of BNDUPD and BNDACK, the only ones that are compared; those still known to anybody are numbered from 1 on in each
+  direction: only whether two are equal decides.
 * How often an update was refused is levelled to once: it says only how long the next retry waits.
 * Generations are levelled to "of now" or "earlier"; names, notes, counts and the events kept for people decide nothing.
 * What is sent to an end that is closed is dropped: nobody can read it.
@@ -39,7 +40,7 @@ from failoverd.sim.explore_local import Part
 from failoverd.sim.explore_ours import Role
 from failoverd.sim.explore_party import MCLT_S
 from failoverd.sim.explore_search import Explorer, Result
-from failoverd.sim.explore_starts import CLIENT_STARTS, STARTS, WIDE
+from failoverd.sim.explore_starts import CLIENT_STARTS, STARTS
 from failoverd.sim.explore_world import Limits, World
 
 PAIRS = ("ours-ours", "ours-dhcpd", "dhcpd-ours")
@@ -100,7 +101,7 @@ def tasks(options: argparse.Namespace) -> list[Task]:
         starts = CLIENT_STARTS if clients else STARTS
         pairs = [pair for pair in HEAVIEST if not options.pair or pair in options.pair]
         chosen = [name for name in starts if not options.start or name in options.start]
-        found += [Task(p, start, depth - ((p, start) in WIDE), clients, options.limit) for p in pairs for start in chosen]
+        found += [Task(p, start, depth, clients, options.limit) for p in pairs for start in chosen]
     return found
 
 

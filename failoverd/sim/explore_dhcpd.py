@@ -113,6 +113,12 @@ class Theirs:
         """Those that wait for its batch of acks."""
         return {xid for xid, _ in self.model.to_ack}
 
+    def rename(self, own: dict[int, int], partners: dict[int, int]) -> None:
+        """Give its BNDUPDs, and the partner's, other xids."""
+        for lease in self.model.leases.values():
+            lease.last_xid = own.get(lease.last_xid, 0)
+        self.model.to_ack = [(partners[xid], address) for xid, address in self.model.to_ack]
+
     def next_xid(self, xid: int) -> None:
         """What its next BNDUPD carries."""
         self.model.xid = xid

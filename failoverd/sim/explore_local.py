@@ -16,6 +16,9 @@ Told = tuple[Any, ...]
 """What happens to a server: a verb of `_tell`, then its arguments."""
 
 
+Xids = tuple[int, ...]
+
+
 class Part(Protocol):
     """A role: what boots and thaws its server."""
 
@@ -73,6 +76,7 @@ class Automaton:
         self._needs_xid: set[tuple[int, Told]] = set()  # steps that send a BNDUPD: what they leave depends on its xid
         self._aged: dict[tuple[int, int], int] = {}
         self._off: dict[int, int] = {}
+        self._renamed: dict[tuple[int, Xids, Xids], int] = {}
         self._gives: dict[tuple[int, int], bool] = {}
 
     def __len__(self) -> int:
@@ -115,6 +119,15 @@ class Automaton:
             found = self._aged[number, seconds] = self._number(self.part.age(self._frozen[number], seconds), None)
         return found
 
+    def renamed(self, number: int, own: Xids, partners: Xids) -> int:
+        """The same server with other xids: the n-th of each is n + 1 from now on."""
+        found = self._renamed.get((number, own, partners))
+        if found is None:
+            party = self.part.thaw(self._frozen[number])
+            party.rename(*({xid: at for at, xid in enumerate(xids, 1)} for xids in (own, partners)))
+            found = self._renamed[number, own, partners] = self._number(party.freeze(), _facts_of(party))
+        return found
+
     def gives(self, number: int, address: int) -> bool:
         """Whether it would give an address to a stranger."""
         found = self._gives.get((number, address))
@@ -146,19 +159,23 @@ class Automaton:
         wishes = tuple(_wish(each) for each in party.take())
         if ended:
             return Outcome(self.disk(b""), wishes, answer, ended)
-        state, partner, linked = party.states()
-        facts = Facts(
-            party.kind,
-            state,
-            partner,
-            linked,
-            tuple(party.timers()),
-            frozenset(party.numbers()),
-            frozenset(party.xids()),
-            frozenset(party.partners_xids()),
-            party.may_declare(),
-        )
+        facts = _facts_of(party)
         return Outcome(self._number(party.freeze(), facts), wishes, answer)
+
+
+def _facts_of(party: Party) -> Facts:
+    state, partner, linked = party.states()
+    return Facts(
+        party.kind,
+        state,
+        partner,
+        linked,
+        tuple(party.timers()),
+        frozenset(party.numbers()),
+        frozenset(party.xids()),
+        frozenset(party.partners_xids()),
+        party.may_declare(),
+    )
 
 
 def _wish(wish: object) -> Wish:

@@ -395,6 +395,12 @@ class Ours:
         """None: it acks in the same step."""
         return set()
 
+    def rename(self, own: dict[int, int], partners: dict[int, int]) -> None:
+        """Give its BNDUPDs other xids; the partner's it does not remember."""
+        updates = self.endpoint.updates
+        updates.flights = {own[xid]: flight for xid, flight in updates.flights.items()}
+        updates.in_flight = {address: own.get(xid, xid) for address, xid in updates.in_flight.items()}
+
     def next_xid(self, xid: int) -> None:
         """What its next BNDUPD carries."""
         if self.endpoint.link is not None:

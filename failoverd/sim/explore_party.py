@@ -57,6 +57,9 @@ class Party(Protocol):
     def partners_xids(self) -> set[int]:
         """The xids of the partner's BNDUPDs that it still has to ack."""
 
+    def rename(self, own: dict[int, int], partners: dict[int, int]) -> None:
+        """Give its BNDUPDs, and the partner's, other xids."""
+
     def next_xid(self, xid: int) -> None:
         """What its next BNDUPD carries."""
 

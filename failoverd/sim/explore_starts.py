@@ -48,11 +48,3 @@ CLIENT_STARTS: dict[str, tuple[Event, ...]] = {
     "a died after an ACK, its lease ends": (*_acked_by(0), LATER),
 }
 """With two clients and two addresses: one address is each server's own."""
-
-WIDE = frozenset(
-    (pair, f"{who} died after an ACK{more}")
-    for pair, who in (("ours-dhcpd", "a"), ("dhcpd-ours", "b"))
-    for more in ("", ", its lease ends")
-)
-"""Where a dhcpd is in partner-down and resolves the conflict with us, there are so many ways without any disturbance that these starts are
-explored one disturbance less deep."""

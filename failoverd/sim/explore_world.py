@@ -17,7 +17,10 @@ from failoverd.sim.explore_party import WALL
 
 S = ServerState
 CONNECTIONS = 2  # at once, dead ones that one end still believes in included
-LONG = frozenset({"startup", "handshake", "step"})  # timers of 15 s and more: nothing is on its way for so long
+LONG = frozenset(
+    {"startup", "handshake", "step", "retry"}
+)  # timers of 4 s (retry), 15 s and more: nothing is on its way for so long
+# and dhcpd's batch of BNDACKs (2 s) does not wait either
 TWO = (0, 1)
 T = TypeVar("T")
 CARRIES_XID = (MessageType.BNDUPD, MessageType.BNDACK)
@@ -169,7 +172,9 @@ class World:
                     yield Event("notice", who, each.number)
                 elif each.queues[other]:
                     yield Event("deliver", who, each.number)
-        quiet = _quiet(state)
+        quiet = _quiet(state) and not any(
+            server.up and "acks" in self.facts(state, who).timers for who, server in enumerate(state.servers)
+        )
         for who, server in enumerate(state.servers):
             if not server.up:
                 yield Event("start", who)
@@ -188,6 +193,9 @@ class World:
     def after(self, state: State, event: Event) -> State:
         """The state that follows; violations are put down in `found`."""
         self.found = []
+        return self._levelled(self._after(state, event))
+
+    def _after(self, state: State, event: Event) -> State:
         who = event.who
         what = event.what
         if what in ("lease", "release", "time"):
@@ -252,8 +260,12 @@ class World:
 
     def _free_xid(self, state: State, who: int) -> int:
         """The least above all of a server's BNDUPDs that are still known to anybody."""
+        return max(self._known_xids(state, who), default=0) + 1
+
+    def _known_xids(self, state: State, who: int) -> set[int]:
+        """Of a server's BNDUPDs: those that it, its partner or a message still knows."""
         other = 1 - who
-        known = {0}
+        known: set[int] = set()
         if state.servers[who].up:
             known |= self.facts(state, who).xids
         if state.servers[other].up:
@@ -261,7 +273,32 @@ class World:
         for each in state.connections:
             known.update(self._updates[number] for number in each.queues[who])
             known.update(self._acks[number] for number in each.queues[other])
-        return max(known) + 1
+        known.discard(0)
+        return known
+
+    def _levelled(self, state: State) -> State:
+        """The same with xids from 1 on in each direction: only whether two are equal decides anything."""
+        known = [self._known_xids(state, who) for who in TWO]
+        if all(max(each, default=0) == len(each) for each in known):
+            return state
+        of = tuple(sorted(known[0])), tuple(sorted(known[1]))
+        to = tuple({xid: at for at, xid in enumerate(each, 1)} for each in of)
+        for who in TWO:
+            server = state.servers[who]
+            if server.up:
+                number = self.servers[who].renamed(server.number, of[who], of[1 - who])
+                state = _server(state, who, server._replace(number=number))
+        for each in state.connections:
+            queues = tuple(tuple(self._relabelled(number, to[who], to[1 - who]) for number in each.queues[who]) for who in TWO)
+            state = _replace(state, each._replace(queues=(queues[0], queues[1])), keep=True)
+        return state
+
+    def _relabelled(self, number: int, own: dict[int, int], partners: dict[int, int]) -> int:
+        xid = own.get(self._updates[number]) or partners.get(self._acks[number])
+        if xid is None:
+            return number
+        data = self._messages[number]
+        return self._number(data[:8] + xid.to_bytes(4, "big") + data[12:])
 
     def _dial(self, state: State, who: int) -> State:
         if state.cut:
