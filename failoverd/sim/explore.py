@@ -12,6 +12,7 @@ What is left out, and why no bad cell can hide behind it:
 * Time stands still but for "time" (60 s, half an MCLT). A timer fires at any moment, but the retry of a refused update (4 s at least) and
   those of 15 s and more only while nothing is on its way and no BNDACK waits for its batch (2 s): what an unbroken network carries
   arrives in less. A slower one is a broken one, and "cut" and "reset" are events.
+* With clients the end of recover-wait is MCLT of "time" at once: it is what the wait is for.
 * Times are kept relative to now, those long past are one: every rule compares times by difference, and none looks back further than the
   longest lease and MCLT together (explore_party.LONG_AGO_S is four times that).
 * An xid is kept only of BNDUPD and BNDACK, the only ones that are compared; those still known to anybody are numbered from 1 on in each

@@ -91,7 +91,7 @@ class _NoNames(Planner):
 
     untold = False
 
-    lease_changed = revived = orphaned = returned = take_over = met = fence = due = load_leases
+    lease_changed = revived = orphaned = returned = take_over = met = fence = due = ended = load_leases
 
 
 _SHARED: dict[tuple[str, ...], Any] = {}

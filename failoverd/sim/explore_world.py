@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from failoverd.failover.message import MessageType, ServerState
 from failoverd.sim.explore_local import Automaton, Facts, Outcome, Part, Told, Wish
-from failoverd.sim.explore_party import WALL
+from failoverd.sim.explore_party import MCLT_S, WALL
 
 S = ServerState
 CONNECTIONS = 2  # at once, dead ones that one end still believes in included
@@ -185,7 +185,11 @@ class World:
                 yield Event("time-out", who)
             for timer in self.facts(state, who).timers:
                 name = timer.split()[0]
-                if quiet if name in LONG else name != "dial" or len(state.connections) < CONNECTIONS:
+                if (
+                    quiet
+                    if name in LONG or (name == "recover-wait" and self.limits.jump_s)
+                    else name != "dial" or len(state.connections) < CONNECTIONS
+                ):
                     yield Event("timer", who, 0, timer)
 
     # --- what becomes of it -----------------------------------------------------------------------------------------------
@@ -206,6 +210,8 @@ class World:
             each = _connection(state, event.number)
             state = _replace(state, each._replace(open=_with(each.open, who, False), queues=_with(each.queues, 1 - who, ())))
             return self._tell(state, who, ("down", event.number))
+        if what == "timer" and event.detail == "recover-wait" and self.limits.jump_s:
+            return self._wait(state, who)
         if what == "timer":
             return self._tell(state, who, ("timer", event.detail))
         if what == "start":
@@ -393,6 +399,13 @@ class World:
                     if self.servers[who].gives(server.number, address):
                         text = f"failoverd {'ab'[who]} would give address {address & 255} of client {client} to a stranger"
                         yield Violation("two owners", text)
+
+    def _wait(self, state: State, who: int) -> State:
+        """recover-wait ends because its time has passed, and that of every lease with it."""
+        for _ in range(MCLT_S // self.limits.jump_s):
+            found, state = self.found, self._time(state)
+            self.found = found + self.found
+        return state
 
     def _time(self, state: State) -> State:
         jump = self.limits.jump_s

@@ -205,3 +205,24 @@ def test_a_dhcpd_primary_that_died_in_conflict_done_is_not_told_communications_i
     assert exits() == []
     monkeypatch.setattr(states, "must_hear_first", lambda me, partner: partner is S.UNKNOWN)
     assert exits() == ["exit"]
+
+
+@pytest.mark.parametrize("pair", ["ours-ours", "dhcpd-ours"])
+def test_a_planted_recover_without_its_wait_is_found(pair: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """b gave its address to a client, fell before a could hear of it, and comes back without its disk. Recover-wait outlasts that lease
+    (safety.md 14); its end is the time that it waits, and not an event that any moment may bring."""
+
+    def seen() -> set[str]:
+        world = world_of(pair, addresses=2, limits=WITH_CLIENTS)
+        state = Explorer(pair, world, limit=1).begin((*CLIENT_STARTS["b died after an ACK"], Event("heal"), Event("wipe", 1)))
+        found: set[str] = set()
+        while not world.normal(state):
+            state = world.after(state, min(world.protocol(state), key=_when))
+            found |= {each.rule for each in world.taken(state)}
+        return found
+
+    assert not seen()
+    for role in (True, False):
+        for done in (True, False):
+            monkeypatch.setitem(states.ON_UPDDONE, (S.RECOVER, role, done), Cell(Action.MOVE, S.RECOVER_DONE))
+    assert "two owners" in seen()
