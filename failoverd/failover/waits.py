@@ -14,11 +14,12 @@ def recover_until(record: RelationshipRecord, boot: BootFacts, partner_is_dhcpd:
     """safety.md 14 and 16: MCLT after the last moment at which this server may have granted anything (UTC seconds); and whether this
     is the long wait of two empty databases that nobody has attested."""
     recovers_too = record.partner_state in (S.RECOVER, S.RECOVER_DONE, S.RECOVER_WAIT)
-    if record.virgin_database and recovers_too:
-        if record.new_pair or partner_is_dhcpd:
-            return int(wall), False
-        return int(boot.wall) + max(boot.longest_lease_s, record.mclt_s), True
     mclt = max(record.wait_mclt_s, record.mclt_s)
+    if record.virgin_database and recovers_too:
+        served = record.operated + mclt if record.operated else 0  # told partner-down, it granted without its database, too
+        if record.new_pair or partner_is_dhcpd:
+            return max(int(wall), served), False
+        return max(int(boot.wall) + max(boot.longest_lease_s, record.mclt_s), served), True
     if record.virgin_database or boot.restored:
         return max(int(boot.wall), record.operated) + mclt, False  # it may have granted alone since, and learnt of it only now
     return max(record.operated, int(boot.newest_commit)) + mclt, False

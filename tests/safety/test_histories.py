@@ -13,8 +13,10 @@ from failoverd import status
 from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.dhcp.message import Packet, encode
 from failoverd.failover import message as wire
+from failoverd.failover import waits
 from failoverd.failover.bindings import binding_of
 from failoverd.failover.message import Framer, MessageType, ServerState
+from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.leases import reclaim
 from failoverd.leases.binding import judge
 from failoverd.leases.lease import BindingState, Lease
@@ -690,6 +692,16 @@ def test_recover_wait_counts_from_the_last_moment_of_service_in_this_life_too() 
     duo.until(lambda: endpoint.record.operated < duo.now.wall - 6)
     endpoint.move(ServerState.RECOVER, "its database was lost", duo.now)
     assert endpoint.record.operated == int(duo.now.wall)
+
+
+def test_two_that_recover_wait_for_what_one_of_them_granted_without_its_database() -> None:
+    """s lost its database, was told partner-down, and granted until it met p, which recovers as well: with both in recover it counted as
+    two empty databases, whose wait from the boot was long over, and s served at once, 0.3 s after its last DHCPACK (simulator: 1071)."""
+    record = RelationshipRecord("fo", ServerState.RECOVER, partner_state=ServerState.RECOVER, operated=5000, mclt_s=600)
+    boot = BootFacts(1000.0, 0.0, False, 3600)
+    assert waits.recover_until(record, boot, False, 5001.0)[0] == 5600
+    assert waits.recover_until(record, boot, True, 5001.0)[0] == 5600
+    assert waits.recover_until(replace(record, operated=0), boot, True, 5001.0)[0] == 5001
 
 
 def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> None:
