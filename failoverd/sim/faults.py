@@ -6,7 +6,7 @@ from functools import partial
 
 from failoverd.sim.pair import Pair
 from failoverd.sim.plan import Plan
-from failoverd.sim.server import Server
+from failoverd.sim.server import STOP_S, Server
 from failoverd.sim.strike import Field
 from failoverd.sim.strikes_host import HOST
 from failoverd.sim.strikes_net import NET
@@ -62,7 +62,7 @@ class Faults:
             server.room(False)
             server.clock.drift(0.0)
             server.paused = False
-            self.world.at(server.broken_until_t, server.boot)
+            self.world.at(max(server.broken_until_t, self.world.t + 2 * STOP_S), server.boot)  # broken, or about to stop
             server.boot()
             server.deliver()
             for name in server.relationships:

@@ -69,7 +69,7 @@ def settled(pair: Pair) -> bool:
 
 def normal(pair: Pair) -> bool:
     """Both servers are in normal in every relationship."""
-    return all(final.state == "normal" for server in pair.servers for final in server.finals())
+    return all(server.node is not None and all(final.state == "normal" for final in server.finals()) for server in pair.servers)
 
 
 def finish(world: World, pair: Pair, bound_s: float) -> None:

@@ -57,3 +57,8 @@ def test_databases_are_lost_and_put_back() -> None:
 
 def test_mutants_name_stories_that_exist() -> None:
     assert {story for mutant in MUTANTS for story in mutant.stories} <= set(STORIES)
+
+
+def test_a_server_that_stops_as_the_faults_end_starts_again() -> None:
+    """Seed 1188: a planned stop began half a second before the end, and nobody started that server."""
+    assert run("1188").violations == []
