@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from failoverd.dhcp.message import MessageType as Dhcp
-from failoverd.sim.trace import Answered, Booted, Committed, Declared, Event, Look, Moved, Quiet, Replaced, Started
+from failoverd.sim.trace import Answered, Booted, Committed, Declared, Event, Look, Moved, Named, Quiet, Replaced, Started
 from failoverd.sim.violation import Violation, dotted
 
 FREE, ACTIVE, BACKUP = 1, 2, 7
 ANSWERED_WITHIN_S = 120.0
+UPDATES_A_MINUTE = 3000  # of 240 leases and their PTRs, all at once and some of it twice
 
 
 class Before(NamedTuple):
@@ -142,9 +143,16 @@ def not_answered(events: list[Event]) -> Iterator[Violation]:
 
 
 def beyond_a_limit(events: list[Event]) -> Iterator[Violation]:
-    """(h) What a server keeps stays within its limits."""
+    """(h) What a server keeps stays within its limits, and so do the DNS UPDATEs that it sends: one that is refused is not sent again at
+    once."""
+    sent: dict[tuple[str, int], int] = {}
     for event in events:
-        if isinstance(event, Look):
+        if isinstance(event, Named):
+            minute = event.server, int(event.t / 60)
+            sent[minute] = sent.get(minute, 0) + 1
+            if sent[minute] == UPDATES_A_MINUTE:
+                yield Violation("h", event.t, f"{event.server} sends {UPDATES_A_MINUTE} DNS UPDATEs within a minute")
+        elif isinstance(event, Look):
             for server, what, size, limit in event.sizes:
                 if size > limit:
                     yield Violation("h", event.t, f"{server} keeps {size} {what}, the limit is {limit}")
