@@ -23,7 +23,7 @@ from failoverd.failover.message import Framer, Message, MessageType, OptionCode,
 from failoverd.sim.checks_names import offered_twice, partners_name_removed
 from failoverd.sim.checks_server import grants_without_room, names_out_of_turn, offers_while_the_disk_hangs, serves_too_early
 from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, Holes, dhcpd_ended, dhcpd_of, of_ours, ours_only
-from failoverd.sim.limits import before_its_time, beyond_a_limit, normal_since, not_answered
+from failoverd.sim.limits import ACK_AGE_S, before_its_time, beyond_a_limit, normal_since, not_answered
 from failoverd.sim.trace import (
     Answered,
     Booted,
@@ -45,7 +45,6 @@ from failoverd.sim.violation import Violation, dotted
 
 FREE, ACTIVE, EXPIRED, BACKUP = 1, 2, 3, 7
 HOLES = (RENEWAL, REUSE)
-ACK_AGE_S = 6.0  # an ACK leaves at most this long after the step that made it (safety.md 5), and a second
 
 
 # --- (a) ---------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import inf
 from typing import NamedTuple
 
 from failoverd.dhcp.message import MessageType as Dhcp
@@ -13,6 +14,7 @@ from failoverd.sim.violation import Violation, dotted
 
 FREE, ACTIVE, BACKUP = 1, 2, 7
 ANSWERED_WITHIN_S = 120.0
+ACK_AGE_S = 6.0  # an ACK leaves at most this long after the step that made it (safety.md 5), and a second
 UPDATES_A_MINUTE = 3000  # of 240 leases and their PTRs, all at once and some of it twice
 
 
@@ -80,6 +82,7 @@ def before_its_time(events: list[Event]) -> Iterator[Violation]:
     owners = Owners()
     pools, mclt_s = Pools(Started(0.0, "", 0, ())), 0
     down: dict[tuple[str, str], float] = {}
+    left: dict[tuple[str, str], tuple[float, float]] = {}  # when partner-down was left, and since when it had been
     for event in events:
         if isinstance(event, Started):
             mclt_s, pools = event.mclt_s, Pools(event)
@@ -91,7 +94,9 @@ def before_its_time(events: list[Event]) -> Iterator[Violation]:
             down[event.server, event.relationship] = event.since_t
         elif isinstance(event, Moved):
             if event.state not in ("partner-down", "startup"):
-                down.pop((event.server, event.relationship), None)
+                since = down.pop((event.server, event.relationship), None)
+                if since is not None:
+                    left[event.server, event.relationship] = event.t, since
             elif event.state == "partner-down":
                 down.setdefault((event.server, event.relationship), event.t)
         elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
@@ -104,6 +109,9 @@ def before_its_time(events: list[Event]) -> Iterator[Violation]:
                 f"{event.server} gave {dotted(event.address)}, which was in binding state {before.state}, to {event.client.hex()}"
             )
             since = down.get((event.server, relationship))
+            left_t, before_that = left.get((event.server, relationship), (-inf, 0.0))
+            if since is None and event.t <= left_t + ACK_AGE_S:
+                since = before_that  # the step that left partner-down, or one before it, made this ACK: it waited for the commit
             if since is None:
                 yield Violation("d", event.t, f"{what} outside partner-down")
             elif event.t < since + mclt_s or event.wall < before.horizon + mclt_s:
