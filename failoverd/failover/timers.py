@@ -24,7 +24,7 @@ class Timers(Exchange):
     def tick(self, now: Now, commit_age_s: float) -> None:
         """Everything whose time has come; the last act of each step."""
         self.disk_age_s = commit_age_s
-        if self.starting and now.mono >= self.startup_until and self.link is None:
+        if self.starting and now.mono >= self.startup_until and (self.link is None or self._waits_for_us()):
             self._communications_failed("no partner within 15 s of the start", now)
         self._tick_links(now)
         if self.record.state is S.RECOVER_WAIT and not self.starting:
@@ -107,6 +107,11 @@ class Timers(Exchange):
         oldest = self.updates.oldest_flight
         return at if oldest is None else min(at, oldest + STEP_S)
 
+    def _waits_for_us(self) -> bool:
+        """Our saved state is conflict-done, as primary, and the linked secondary may say nothing before that has ended (safety.md 21): the
+        startup must end, as dhcpd's does, or both wait as long as anything else keeps the link alive (simulator, seed 803)."""
+        return self.terms.primary and self.record.state is S.CONFLICT_DONE and not self.heard_state
+
     def _awaits_partner(self) -> bool:
         """Its STATE, what we asked for, or a state in which it moves next; but one that is recovering, or at rest, takes its time."""
         if not self.heard_state or self.asked_all is not None:
@@ -151,7 +156,7 @@ class Timers(Exchange):
     def deadline(self, now: Now) -> float:
         """The mono time of the next thing that `tick` wants to do."""
         times = [now.mono if self.speaks else self.next_stamp]
-        if self.starting and self.link is None:
+        if self.starting and (self.link is None or self._waits_for_us()):
             times.append(self.startup_until)
         times.extend(p.opened + LINK_STARTUP_S for p in self.pending.values())
         if self.link is not None:

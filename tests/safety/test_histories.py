@@ -704,6 +704,34 @@ def test_two_that_recover_wait_for_what_one_of_them_granted_without_its_database
     assert waits.recover_until(replace(record, operated=0), boot, True, 5001.0)[0] == 5001
 
 
+def test_a_primary_that_fell_in_conflict_done_keeps_nobody_waiting_in_startup() -> None:
+    """p falls in conflict-done, s is told partner-down, p is back: s may say nothing to a primary in conflict-done that partner-down
+    would end if it were a dhcpd (safety.md 21), and p waited in startup for its STATE. No time limit spoke, since s told its renewals:
+    the two were stuck as long as clients renewed (simulator: seed 803)."""
+    duo = normal()
+    for name in ("p", "s"):
+        duo.dora(name, 1 if name == "p" else 9)
+    duo.cut()
+    duo.run(60)
+    for name in ("p", "s"):
+        duo.command(name, "partner-down")
+    duo.hold_bytes = lambda sender, data: sender == "p" and MessageType.UPDDONE in kinds(data)
+    duo.heal()
+    duo.until(lambda: duo.state("p") == "conflict-done")
+    duo.crash("p")
+    duo.hold_bytes = lambda sender, data: False
+    duo.settle()
+    assert duo.command("s", "partner-down").code == "ok"
+    ack = duo.dora("s", 9)
+    assert ack is not None
+    duo.start("p")
+    for _ in range(8):
+        duo.run(5)
+        duo.renew("s", 9, ack.yiaddr)
+    duo.run(5)
+    assert duo.states() == ("normal", "normal")
+
+
 def test_a_quarantine_that_the_partner_never_heard_of_does_not_end_in_free() -> None:
     """Simulator, seed 1246. Cut: p renews client 6 on x, which declines it: ABANDONED, untold. 180 s: the quarantine ends, x is FREE and
     p's own; s, which still knows x as client 6's, renews it; p gives x to client 10."""
