@@ -32,7 +32,6 @@ from failoverd.notes import Note
 from failoverd.ports import ClientSend, Kind, Now, Origin, Output, Stored, Write
 
 RECLAIM_AT_ONCE = 500  # leases that the clock may change in one step; the rest follows at once in the next
-SET_BACK_S = 1.0  # the wall clock against CLOCK_BOOTTIME: more than NTP slews between two steps
 UNUSED = frozenset({BindingState.FREE, BindingState.BACKUP})
 CLOCKS_DIFFER_S = 60  # the two servers' clocks may, while the offset is unknown (safety.md 10)
 
@@ -44,7 +43,6 @@ class House(HostTalk):
         """From the configuration and what the store held: table, dues, debts and wishes for names are rebuilt."""
         self.config, self.server, self.started, self.rng = config, server, now, rng
         self.now, self.out = now, Output()
-        self.clock_gap, self.set_back = now.wall - now.mono, False
         self.scopes = compile.scopes(config, server)
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
         self.rates = {name: Rate(now.mono) for name in self.table.pools}
@@ -171,9 +169,6 @@ class House(HostTalk):
 
     def reclaim(self, now: Now) -> None:
         """The clock's changes. A server whose disk is low or that hangs still expires leases: that promises nothing."""
-        gap = now.wall - now.mono
-        self.set_back = self.set_back or self.clock_gap - gap > SET_BACK_S
-        self.clock_gap = gap
         for _ in range(RECLAIM_AT_ONCE):
             lease = self.table.pop_due(now.wall)
             if lease is None:
@@ -187,19 +182,23 @@ class House(HostTalk):
             self.change(lease, reclaim.on_clock(lease, rights, int(now.wall)), Origin.TIMER, "clock", now)
 
     def take_back_ends(self, relationship: str, now: Now) -> None:
-        """The wall clock was set back, and the partner, which has not been alone, is heard: what a clock that ran ahead had ended lives, as
-        long as the partner cannot know of the end (safety.md 10, 13). Otherwise its name would go from DNS while the client holds the
-        address (scenario clock-skew). Never while alone: then only the partner knows whether the address is still that client's."""
-        if not self.set_back:
-            return
-        for lease in sorted(self.table.rows(), key=lambda each: each.address):
-            endpoint = self.endpoint_at(lease.address)
-            early = lease.state is BindingState.EXPIRED and lease.ends > now.wall
-            ours = endpoint is not None and endpoint.terms.name == relationship
-            if early and ours and lease.owed and lease.rewind is BindingState.ACTIVE:
-                revived = lease.evolve(state=BindingState.ACTIVE, rejected=0)
-                self.change(lease, revived, Origin.TIMER, "the clock was set back", now)
-        self.set_back = len(self.endpoints) > 1  # another relationship may not have been heard yet
+        """The partner, which has not been alone, is heard: what a clock that ran ahead and was set back since had ended here lives, as long
+        as the partner cannot know of the end (safety.md 10, 13). Otherwise its name would go from DNS while the client holds the address
+        (scenario clock-skew). An end that lies ahead is sign enough, also after a restart. Never while alone: then only the partner knows
+        whether the address is still that client's."""
+        endpoint = self.endpoints[relationship]
+        early = [
+            lease
+            for lease in self.table.rows()
+            if lease.state is BindingState.EXPIRED
+            and lease.ends > now.wall
+            and lease.owed
+            and lease.rewind is BindingState.ACTIVE
+            and self.endpoint_at(lease.address) is endpoint
+        ]
+        for lease in sorted(early, key=lambda each: each.address):
+            revived = lease.evolve(state=BindingState.ACTIVE, rejected=0)
+            self.change(lease, revived, Origin.TIMER, "the clock was set back", now)
 
     # --- what the rooms ask -----------------------------------------------------------------------------------------------
 

@@ -257,6 +257,32 @@ def test_rule_10_a_clock_that_ran_ahead_and_is_set_back_has_ended_no_lease() -> 
     assert [duo.lease(name, ack.yiaddr).state for name in ("p", "s")] == [BindingState.ACTIVE] * 2
 
 
+def test_rule_10_an_end_of_a_clock_set_back_since_is_taken_back_after_a_restart_too() -> None:
+    """It stayed EXPIRED, the partner refused that for ever, and the client's renewals met silence."""
+    duo = normal(tls=True)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(2)
+    duo.cut()
+    duo.run(40)
+    partner = duo.nodes.pop("s")  # only the clock of p runs ahead
+    duo.now = duo.now._replace(wall=duo.now.wall + 7200)
+    duo.run(2)
+    assert duo.lease("p", ack.yiaddr).state is BindingState.EXPIRED
+    duo.now = duo.now._replace(wall=duo.now.wall - 7200)
+    duo.run(2)
+    del duo.nodes["p"]
+    duo.disks["p"].newest = duo.now.wall  # an operator types --force-clock
+    duo.start("p")
+    duo.nodes["s"] = partner
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    duo.run(5)
+    assert [duo.lease(name, ack.yiaddr).state for name in ("p", "s")] == [BindingState.ACTIVE] * 2
+    assert not duo.lease("p", ack.yiaddr).rejected
+    assert kind(duo.renew("p", 1, ack.yiaddr)) == "ack"
+
+
 def test_rule_11_an_end_is_not_taken_back_when_the_partner_was_alone() -> None:
     duo = normal()
     ack = duo.dora("p", 1)
