@@ -15,7 +15,7 @@ from failoverd.ddns.batch import Flight
 from failoverd.ddns.guards import Guard
 from failoverd.ddns.pace import Lane, backoff
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Ghost, Row, State, Value
-from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_FIRST_LOOK_S, Shelf, ripe
+from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_FIRST_LOOK_S, RECHECK_S, Shelf, ripe
 from failoverd.ddns.steps import (
     FRESH_GUARD,
     MODES,
@@ -248,8 +248,8 @@ class Rounds:
         shown = {v.rr for v in flight.sent}
         left = tuple(v for v in (*row.have, *row.maybe) if v.rr not in shown)
         row.have, row.maybe = flight.sent, left if row.recheck_at or row.owner == PEER else ()
-        if row.owner == PEER:
-            self.shelf.crossed.add(row.key)
+        if row.owner == PEER:  # the partner's removal may have come first (simulator, seed tls1065): then it is a ghost
+            row.recheck_at = max(row.recheck_at, now.wall + RECHECK_S)
         out.notes.append(Note(reasons.DONE, now.wall, subject=row.name, detail=flight.step.name.lower()))
         if row.gen == flight.gen:
             row.done_gen = row.gen
@@ -374,7 +374,7 @@ class Rounds:
         else:
             there = not {v.text for v in row.drop()}.isdisjoint(text.lower() for _, text in answer.records)
         if not there:
-            self.shelf.bury(row, now, out, "the partner removed it")
+            self.shelf.removed_there(row, now, out)
         elif self._holders.left_behind(row):
             out.notes.append(Note(reasons.LEFT, now.wall, subject=row.name))
             self.shelf.own(row, ME)

@@ -48,7 +48,6 @@ class Shelf:
         self.migrating: set[bytes] = set()
         self.refused: dict[bytes, int] = {}
         self.changed: dict[tuple[str, str], None] = {}  # kind and name of rows written since the partner was told
-        self.crossed: set[bytes] = set()  # the partner's, and a message of ours has put something there since it is
         self.left: dict[int, dict[bytes, None]] = {}  # address -> what the partner has not removed there, as far as a look showed
         self._reverse: dict[str, str] = {}
         for zone in plan.zones:
@@ -110,8 +109,6 @@ class Shelf:
         if owner == ME and row.owner == PEER:  # the partner may have removed or replaced what we put there (simulator, seed 32)
             row.maybe, row.have = (*row.maybe, *(v for v in row.have if v not in row.maybe)), ()
         row.word = row.word if owner == row.owner else ""
-        if owner == ME:
-            self.crossed.discard(row.key)
         row.owner = owner
         if owner == PEER and row.want:
             seen = {v.rr for v in row.have}
@@ -250,12 +247,7 @@ class Shelf:
                 self.later(row, now, PEER_FIRST_LOOK_S)
 
     def removed_there(self, row: Row, now: Now, out: Output) -> None:
-        """The partner says that nothing is left. A message of ours that was out when the row became its own may have been applied after
-        its removal: what it put there is ours to remove (simulator, seed tls1065: a PTR of a declined address stayed)."""
-        if row.key in self.crossed:
-            self.own(row, ME)
-            self.mark(row, now, out, "our message may have been the last")
-            return
+        """The partner says, or the zone shows, that nothing is left; a message of ours may still put it there, or did after all."""
         self.forget(row)
         self.bury(row, now, out, "the partner removed it")
 
@@ -288,7 +280,6 @@ class Shelf:
         self.changed.setdefault((row.kind, row.name))
         self.refused.pop(row.key, None)
         self.migrating.discard(row.key)
-        self.crossed.discard(row.key)
         out.writes.append(Write(Kind.DDNS, row.key, None, Origin.DNS, cause))
 
     def doubtful(self) -> set[bytes]:

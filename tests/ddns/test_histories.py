@@ -300,23 +300,63 @@ def test_the_name_of_a_client_with_two_leases_is_where_the_partner_said_it_last(
     assert f"2.{REVERSE} PTR {name}" in rig.zone()
 
 
-def test_a_message_that_crossed_the_partners_removal_is_not_forgotten() -> None:
-    """Simulator, seed tls1065: both servers served one REQUEST and the DECLINE after it. Our PTR was applied after the partner's removal,
-    of which it told us: the name of a declined address stayed."""
+def crossed() -> tuple[Rig, DnsUpdate]:
+    """Both servers served one REQUEST and what ended the lease after it; our PTR was out when the row became the partner's."""
     rig = Rig()
     rig.change(lease(1, 1))
     rig.due()
     rig.deliver(rig.master.answer(rig.wire.pop(0)))
     rig.due()
     (pointer,) = rig.wire
+    assert isinstance(pointer, DnsUpdate)
     rig.wire.clear()
     rig.change(lease(1, 1, partner_cltt=1001), Origin.PARTNER)
     rig.free(1)
+    return rig, pointer
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_message_that_crossed_the_partners_removal_is_not_forgotten(restarts: bool) -> None:
+    """Simulator, seed tls1065: our PTR was applied after the partner's removal, of which it told us: the name of a declined address stayed,
+    and for ever when we had restarted before it told."""
+    rig, pointer = crossed()
     rig.deliver(rig.master.answer(pointer))
+    if restarts:
+        rig.boot()
     rig.told(f"r1.{REVERSE}", "fh1.example.test.")
-    rig.pass_time(30)
+    assert f"1.{REVERSE} PTR h1.example.test." in rig.zone()
+    rig.pass_time(302)
     assert f"1.{REVERSE} PTR h1.example.test." not in rig.zone()
     assert ("rev", f"1.{REVERSE}") not in rig.rows()
+
+
+def test_after_a_message_that_crossed_the_name_of_a_client_that_came_back_to_the_partner_stays() -> None:
+    """Our message came before the removal. A removal of ours, sent when the partner told of its own, was out when the client had the
+    same address from the partner again, and took the new PTR: nobody said it any more."""
+    rig, pointer = crossed()
+    rig.deliver(rig.master.answer(pointer))
+    for zone, name in ((FORWARD, "h1.example.test."), (REVERSE, f"1.{REVERSE}")):
+        del rig.master.zones[zone].names[name]  # the partner's removal
+    rig.told(f"r1.{REVERSE}", "fh1.example.test.")
+    rig.due()
+    rig.change(lease(1, 1, partner_cltt=1003, starts=1003), Origin.PARTNER)
+    rig.master.zones[REVERSE].put(f"1.{REVERSE}", 600, "PTR", "h1.example.test.")
+    rig.pass_time(2 * 3600)
+    assert f"1.{REVERSE} PTR h1.example.test." in rig.zone()
+
+
+def test_what_a_lost_message_may_still_put_there_is_remembered_when_the_partners_removal_is_seen() -> None:
+    """The look at the zone a minute later was taken for the end of it; a copy of the lost message came after the look."""
+    rig, pointer = crossed()
+    rig.deliver(DnsAnswer(pointer.ident, "TIMEOUT", "model"))
+    del rig.master.zones[FORWARD].names["h1.example.test."]  # the partner's removal
+    rig.pass_time(70)
+    assert rig.zone() == set()
+    rig.master.answer(pointer)
+    assert f"1.{REVERSE} PTR h1.example.test." in rig.zone()
+    rig.pass_time(302)
+    assert rig.zone() == set()
+    assert rig.rows() == {}
 
 
 def test_the_name_of_a_client_with_two_leases_follows_its_last_renewal() -> None:
