@@ -15,7 +15,7 @@ from failoverd.dhcp.probing import FRESH_S, Probing
 from failoverd.dhcp.scope import Reservation, Scopes
 from failoverd.failover.dialect import HOSTS
 from failoverd.failover.endpoint import Endpoint
-from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.lease import FLAG_RESERVED, BindingState, Lease
 from failoverd.node_pair import PairTalk
 from failoverd.notes import declare
 from failoverd.ports import Kind, Now, Origin, Stored, Write
@@ -105,8 +105,9 @@ class HostTalk(PairTalk):
 
     # --- reservations -----------------------------------------------------------------------------------------------------
 
-    def begin_hosts(self, stored: Stored) -> None:
-        """What the partners had reserved when they were last heard; after the table and the relationships are there."""
+    def begin_hosts(self, stored: Stored, now: Now) -> None:
+        """What the partners had reserved when they were last heard; after the table and the relationships are there. What we reserve no
+        longer goes back to its pool."""
         self._own_scopes = self.scopes
         self.theirs: dict[str, Reserved] = {}
         for name in self.endpoints:
@@ -117,6 +118,7 @@ class HostTalk(PairTalk):
                     if address not in self._own_scopes.reserved:
                         self.table.keep(address, client)
         self._merge()
+        self.unreserve(now)
 
     def reserved_rows(self, relationship: str) -> list[tuple[bytes, bytes]]:
         """Our own reservations in the subnets that a relationship shares a pool of: (address, client's key), by address."""
@@ -154,11 +156,31 @@ class HostTalk(PairTalk):
             self.note(ONE_SIDED, now, subject=relationship, detail="; ".join(differences[:SHOWN]))
 
     def _put_back(self, address: int, now: Now) -> None:
-        """The partner no longer reserves it: in its pool again. What its client got here, the partner was never told."""
+        """The partner no longer reserves it: in its pool again."""
         self.table.unkeep(address)
+        self._unreserved(address, now)
+
+    def unreserve(self, now: Now) -> None:
+        """What the configuration reserved when it was leased, and neither it nor the partner reserves now."""
+        for address in sorted(lease.address for lease in self.table.rows() if lease.flags & FLAG_RESERVED):
+            self._unreserved(address, now)
+
+    def _unreserved(self, address: int, now: Now) -> None:
+        """An address is part of its pool again. What became of it while it was reserved, the partner was never told, and it may hold
+        another view: a lease is told; one that has ended is over when the partner agrees, as in any pool (failover-protocol.md 7.4),
+        so that not both take the address for their own free half."""
         lease, endpoint = self.table.get(address), self.endpoint_at(address)
-        if lease.state is BindingState.ACTIVE and endpoint is not None and not lease.owed:
-            self.change(lease, lease.evolve(owed=True, rejected=0), Origin.PARTNER, "no longer reserved", now)
+        if endpoint is None or _by_dhcpd(lease, endpoint):
+            return
+        state, rewind = lease.state, lease.rewind
+        if lease.flags & FLAG_RESERVED:
+            if state not in (BindingState.ACTIVE, BindingState.ABANDONED):
+                state = BindingState.EXPIRED if lease.hw else BindingState.RESET  # a partner refuses EXPIRED without a client
+            rewind = state  # nothing is known of the partner's view, so nothing is rewound (safety.md 13)
+        elif state is not BindingState.ACTIVE and not lease.owed:
+            return
+        new = lease.evolve(state=state, rewind=rewind, flags=lease.flags & ~FLAG_RESERVED, owed=True, rejected=0)
+        self.change(lease, new, Origin.PARTNER, "no longer reserved", now)
 
     def _merge(self) -> None:
         """Scopes with the partners' reservations among our own, which come first."""
@@ -193,6 +215,12 @@ class HostTalk(PairTalk):
 def key_of(reservation: Reservation) -> bytes:
     """The key of its client."""
     return b"\x01" + reservation.client_id if reservation.client_id else b"\x00" + reservation.hw
+
+
+def _by_dhcpd(lease: Lease, endpoint: Endpoint) -> bool:
+    """Whether a dhcpd reserves the lease (its `reserved` flag, failover-protocol.md 6.3 step 9): it told the row just so. What we grant
+    for a reservation of ours moves the end, and not what the partner acked."""
+    return endpoint.terms.partner_is_dhcpd and (lease.acked, lease.acked_end) == (lease.potential, lease.ends)
 
 
 def _words(client: bytes | None) -> str:

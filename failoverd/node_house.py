@@ -68,7 +68,7 @@ class House(HostTalk):
             updates = Updates(terms, self, pools)
             self.endpoints[name] = Endpoint(terms, record, self, updates, rng, now, boot)
         self._load(stored, now)
-        self.begin_hosts(stored)
+        self.begin_hosts(stored, now)
 
     def _load(self, stored: Stored, now: Now) -> None:
         """Everything is rebuilt at boot: table, dues, what is owed to the partner, who wants which name."""

@@ -1,0 +1,128 @@
+"""A reservation that leaves the configuration: its address goes back to a pool of which the partner holds another view."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from failoverd.config import parse_text
+from failoverd.leases.lease import FLAG_RESERVED, BindingState
+from tests.pair.duo import Duo, kind, normal
+from tests.pair.test_hosts import CAMERA, MAC, RESERVE, ask
+
+
+def theirs(duo: Duo) -> int:
+    """An address of the secondary's half."""
+    return next(iter(next(iter(duo.nodes["s"].table.pools.values())).backup))
+
+
+def configure(duo: Duo, names: str, reserved: int = 0) -> None:
+    """Servers are restarted, one by one, with the camera's reservation of this address, or without it."""
+    for name in names:
+        text = duo.text.replace("[[ddns.zone]]", RESERVE.format(reserved & 0xFF), 1) if reserved else duo.text
+        duo.crash(name)
+        duo.configs[name] = parse_text(text)
+        duo.start(name)
+        duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+        duo.run(3)
+
+
+def settled(duo: Duo, address: int) -> None:
+    """Both have one view of the address, and it is a lease or free address of a pool like any other."""
+    here, there = (duo.lease(name, address) for name in "ps")
+    assert (here.state, here.client, here.owed, here.rejected) == (there.state, there.client, there.owed, there.rejected)
+    assert not here.owed
+    assert not here.rejected
+    assert not (here.flags | there.flags) & FLAG_RESERVED
+
+
+@pytest.mark.parametrize(("holders", "tls"), [("p", True), ("s", True), ("ps", True), ("ps", False)])
+def test_a_reservation_of_the_partners_half_that_is_removed_leaves_its_lease_to_one_holder(holders: str, tls: bool) -> None:
+    """p granted the camera x outside failover, and x, which s had in its own half, was no reservation any more: p told it with the flag of
+    a reservation, which s refused for ever, or (p's own reservation, and on a plain link) told nothing, and s gave x to another client."""
+    duo = normal(tls=tls)
+    duo.run(5)
+    x = theirs(duo)
+    configure(duo, holders, x)
+    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    configure(duo, holders)
+    duo.run(5)
+    settled(duo, x)
+    assert duo.lease("s", x).client == MAC
+    assert not duo.noted("s", "binding-update-refused-by-partner")
+    assert ask(duo, "s", 2, x) not in (f"ack {x & 0xFF}", "silence")
+    assert kind(duo.renew("p", CAMERA, x)) == "ack"
+
+
+@pytest.mark.parametrize(("holders", "tls"), [("p", True), ("s", True), ("ps", True), ("ps", False)])
+def test_a_removed_reservation_whose_lease_had_ended_is_the_free_half_of_one(holders: str, tls: bool) -> None:
+    """The camera gave x back at p, for which it was FREE then, p's own; for s it was BACKUP, s's own, all the while. When the reservation
+    was gone and the link cut, each gave x to a client."""
+    duo = normal(tls=tls)
+    duo.run(5)
+    x = theirs(duo)
+    configure(duo, holders, x)
+    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    duo.release("p", CAMERA, x)
+    duo.run(5)
+    configure(duo, holders)
+    duo.run(5)
+    settled(duo, x)
+    assert duo.lease("p", x).state is BindingState.FREE
+    duo.cut()
+    duo.run(61)
+    given = [ask(duo, "p", 1, x), ask(duo, "s", 2, x)]
+    assert given.count(f"ack {x & 0xFF}") == 1, given
+
+
+def test_a_removed_reservation_is_handed_back_although_its_server_is_alone() -> None:
+    """Until the partner has heard of it, it is nobody's: neither server knows what the other one has done with it."""
+    duo = normal()
+    duo.run(5)
+    x = theirs(duo)
+    configure(duo, "ps", x)
+    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    duo.release("p", CAMERA, x)
+    duo.cut()
+    duo.run(61)
+    duo.crash("p")
+    duo.configs["p"] = duo.config
+    duo.start("p")
+    duo.run(61)
+    assert duo.state("p") == "communications-interrupted"
+    lease = duo.lease("p", x)
+    assert (lease.state, lease.owed, lease.flags) == (BindingState.EXPIRED, True, 0)
+    assert ask(duo, "p", 1, x) != f"ack {x & 0xFF}"
+
+
+def test_a_declined_reservation_that_is_removed_is_told_without_a_client() -> None:
+    duo = normal()
+    duo.run(5)
+    x = theirs(duo)
+    configure(duo, "ps", x)
+    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    duo.say("p", duo.packet(4, CAMERA, o50=x.to_bytes(4, "big")), 0xFFFFFFFF)
+    assert duo.lease("p", x).state is BindingState.ABANDONED
+    configure(duo, "ps")
+    settled(duo, x)
+    assert duo.lease("s", x).state is BindingState.ABANDONED
+
+
+def test_a_lease_that_a_dhcpd_reserves_keeps_its_flag() -> None:
+    """The flag is the dhcpd's word then, and the row lies as it was told."""
+    duo = normal()
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.settle()
+    for name in "ps":
+        endpoint = duo.nodes[name].endpoints["fo"]
+        endpoint.terms = replace(endpoint.terms, partner_is_dhcpd=True)
+        lease = duo.lease(name, ack.yiaddr)
+        told = lease.evolve(flags=FLAG_RESERVED, acked=lease.potential, acked_end=lease.ends)
+        duo.nodes[name].table.put(told, lease.ends)
+        duo.nodes[name].unreserve(duo.now)
+        assert duo.lease(name, ack.yiaddr).flags == FLAG_RESERVED
+        duo.nodes[name].table.put(told.evolve(ends=lease.ends + 60, potential=lease.potential + 60), lease.ends + 60)
+        duo.nodes[name].unreserve(duo.now)
+        assert duo.lease(name, ack.yiaddr).flags == 0
