@@ -18,7 +18,7 @@ import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from failoverd.node import Node
 from failoverd.notes import declare
@@ -33,7 +33,9 @@ DEFAULT_BYTES = 256 << 20
 FLUSH_BYTES, FLUSH_S = 1 << 16, 1.0
 BUFFER_BYTES = 16 << 20  # waiting for the disk; beyond it the recording ends
 BLOCK_LINES = 512
-EXIT_TOO_LARGE, EXIT_UNKNOWN = errno.EFBIG, 200
+UNFINISHED = START + ".new"  # what a child has not yet written to its end
+EXIT_TOO_LARGE, EXIT_UNKNOWN, EXIT_LOW = errno.EFBIG, 200, 201
+LITTLE_ROOM = "the disk of the lease database has little room: it is kept for leases"
 
 STOPPED = declare(
     "capture-ended",
@@ -45,6 +47,14 @@ STOPPED = declare(
 
 class CaptureRefused(Exception):
     """Why no recording can begin, or end."""
+
+
+class _Job(NamedTuple):
+    """What the thread is to do. `octets`: for the disk; `always`: after a failure, too."""
+
+    do: Callable[[], None]
+    octets: int = 0
+    always: bool = False
 
 
 class Capture:
@@ -63,12 +73,11 @@ class Capture:
         self._number = 0
         self._file = -1
         self._size = 0  # of the .steps of this segment
-        self._lines: list[str] = []
-        self._waiting = self._buffered = 0
+        self._lines: list[bytes] = []
+        self._waiting = self._buffered = 0  # octets: of _lines, and of jobs that are not done
         self._flushed = 0.0
-        self._jobs: asyncio.Queue[tuple[Callable[[], None], bool] | None] = (
-            asyncio.Queue()
-        )  # and whether it is done after a failure
+        self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue()
+        self._dropping = False  # what waits for the disk is not to go there any more
         self._worker: asyncio.Task[None] | None = None
         self._child = 0
 
@@ -83,7 +92,7 @@ class Capture:
         if max_bytes < LEAST_BYTES:
             raise CaptureRefused(f"--max-size {max_bytes}: at least {LEAST_BYTES} octets (1M)")
         if self._low():
-            raise CaptureRefused("the disk of the lease database has little room: it is kept for leases")
+            raise CaptureRefused(LITTLE_ROOM)
         try:
             self.directory.mkdir(mode=0o700, exist_ok=True)
             room = shutil.disk_usage(self.directory).free
@@ -91,7 +100,7 @@ class Capture:
                 raise CaptureRefused(
                     f"{self.directory}: only {room} octets are free, a recording wants twice --max-size {max_bytes}"
                 )
-            self.max_bytes, self.since, self.ended, self.steps = max_bytes, wall, "", 0
+            self.max_bytes, self.since, self.ended, self.steps, self._dropping = max_bytes, wall, "", 0, False
             self._number = max((_number(path) for path in self.directory.glob("[0-9]*.*")), default=0)
             self._worker = asyncio.get_running_loop().create_task(self._work(), name="capture")
             self.running = True
@@ -135,21 +144,24 @@ class Capture:
         try:
             self._record(inputs, now, age_s, output)
         except OSError as error:
-            self._close(f"{self.directory}: {error.strerror or error}")
+            self._close(f"{self.directory}: {error.strerror or error}", drop=True)
         except Exception as error:
             self._close(f"a step could not be written down, a mistake of ours, please report it: {error!r}")
 
     def _record(self, inputs: Sequence[Input], now: Now, age_s: float, output: Output) -> None:
-        line = steps.write(inputs, now, age_s, output) + "\n"
+        line = (steps.write(inputs, now, age_s, output) + "\n").encode("utf-8", "backslashreplace")
         self.steps += 1
         self._lines.append(line)
         self._waiting += len(line)
         self._size += len(line)
         if self._waiting >= FLUSH_BYTES or now.mono - self._flushed >= FLUSH_S:
             self._flushed = now.mono
+            if self._low():
+                self._close(LITTLE_ROOM, drop=True)
+                return
             self._flush()
         if self._buffered > BUFFER_BYTES:
-            self._close("the disk does not keep up with the steps")
+            self._close("the disk does not keep up with the steps", drop=True)
         elif self._size >= self.max_bytes // SEGMENTS // 2:
             self._end_segment()
             self._begin(now.wall)
@@ -157,7 +169,7 @@ class Capture:
     def _flush(self) -> None:
         if not self._lines:
             return
-        data, file = "".join(self._lines).encode("utf-8", "backslashreplace"), self._file
+        data, file = b"".join(self._lines), self._file
         self._lines, self._waiting = [], 0
         self._buffered += len(data)
 
@@ -165,20 +177,19 @@ class Capture:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(file, rest) :]
-            self._buffered -= len(data)
 
-        self._jobs.put_nowait((write, False))
+        self._jobs.put_nowait(_Job(write, len(data)))
 
     def _end_segment(self) -> None:
         self._flush()
         file, self._file = self._file, -1
         if file >= 0:
-            self._jobs.put_nowait((lambda: os.close(file), True))
+            self._jobs.put_nowait(_Job(lambda: os.close(file), always=True))
 
     def _begin(self, wall: float) -> None:
         """A new segment: its beginning by a child, its steps by us."""
         if self._low():
-            self._close("the disk of the lease database has little room")
+            self._close(LITTLE_ROOM, drop=True)
             return
         if self._child:
             self._close("the server's memory takes longer to write down than a segment of --max-size lasts: give more")
@@ -187,9 +198,9 @@ class Capture:
         name = self.directory / f"{self._number:06}"
         self._file = os.open(name.with_suffix(STEPS), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._size = 0
-        self._jobs.put_nowait((self._drop_old, False))
-        self._child = _fork(self.node, wall, name.with_suffix(START), self.max_bytes // SEGMENTS // 2)
-        asyncio.get_running_loop().create_task(self._await_child(self._child))
+        self._jobs.put_nowait(_Job(self._drop_old))
+        self._child = _fork(self.node, wall, name.with_suffix(START), self.max_bytes // SEGMENTS // 2, self._low)
+        asyncio.get_running_loop().create_task(self._await_child(self._child, name.with_suffix(UNFINISHED)))
 
     def _drop_old(self) -> None:
         newest = self._number
@@ -197,38 +208,45 @@ class Capture:
             if _number(path) <= newest - SEGMENTS:
                 path.unlink(missing_ok=True)
 
-    async def _await_child(self, child: int) -> None:
+    async def _await_child(self, child: int, unfinished: Path) -> None:
         _, status = await asyncio.to_thread(os.waitpid, child, 0)
         self._child = 0
         code = os.waitstatus_to_exitcode(status)
         if code and self.running:
-            self._close(_why(code, self.max_bytes))
+            self._close(_why(code, self.max_bytes), drop=code == EXIT_LOW)
+        if code:
+            await asyncio.to_thread(unfinished.unlink, missing_ok=True)
 
     async def _work(self) -> None:
         """Jobs in their order, in a thread; after a failure the rest is dropped."""
         failed = False
         while (job := await self._jobs.get()) is not None:
-            do, always = job
-            if failed and not always:
-                continue
             try:
-                await asyncio.to_thread(do)
+                if job.always or not (failed or self._dropping):
+                    await asyncio.to_thread(job.do)
             except OSError as error:
                 failed = True
-                if self.running:
-                    self._close(f"{self.directory}: {error.strerror or error}")
+                self._close(f"{self.directory}: {error.strerror or error}", drop=True)
+            self._buffered -= job.octets  # here and not in the thread: two would count at once
 
-    def _close(self, why: str) -> None:
-        """The end, by the operator ("") or by itself."""
+    def _close(self, why: str, drop: bool = False) -> None:
+        """The end, by the operator ("") or by itself. `drop`: not an octet more goes to the disk, from the child neither."""
         if not self.running:
             return
         self.running, self.ended = False, why
         self._attach(False)
+        if drop:
+            self._lines, self._waiting, self._dropping = [], 0, True
+            self._kill()
         self._end_segment()
-        self._buffered = 0
         self._jobs.put_nowait(None)
         if why:
             self._note(STOPPED, why)
+
+    def _kill(self) -> None:
+        """The child has nothing to clean up; SIGKILL, because what it inherited hears the others until it has told it not to."""
+        if self._child:
+            os.kill(self._child, signal.SIGKILL)
 
 
 def _number(path: Path) -> int:
@@ -240,20 +258,22 @@ def _number(path: Path) -> int:
 def _why(code: int, max_bytes: int) -> str:
     if code == EXIT_TOO_LARGE:
         return f"the server's memory alone needs more than an eighth of --max-size {max_bytes}: give more"
+    if code == EXIT_LOW:
+        return LITTLE_ROOM
     if code == EXIT_UNKNOWN:
         return "the server's memory holds something that cannot be written down: a mistake of ours, please report it"
     return f"the server's memory could not be written: {os.strerror(code) if 0 < code < EXIT_UNKNOWN else f'signal {-code}'}"
 
 
-def _fork(node: Node, wall: float, path: Path, limit: int) -> int:
+def _fork(node: Node, wall: float, path: Path, limit: int, low: Callable[[], bool]) -> int:
     """A child that writes the node down as it is in this moment; its process id."""
     child = os.fork()
     if not child:
-        _child(node, wall, path, limit)
+        _child(node, wall, path, limit, low)
     return child
 
 
-def _child(node: Node, wall: float, path: Path, limit: int) -> NoReturn:
+def _child(node: Node, wall: float, path: Path, limit: int, low: Callable[[], bool]) -> NoReturn:
     """In the child: nothing of the parent's is touched, and it ends without cleaning up behind itself."""
     code = EXIT_UNKNOWN
     try:
@@ -263,13 +283,11 @@ def _child(node: Node, wall: float, path: Path, limit: int) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         os.nice(10)
         _first_to_go()
-        unfinished = path.with_suffix(START + ".new")
+        unfinished = path.with_suffix(UNFINISHED)
         file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        code = _written(file, node, wall, limit)
+        code = _written(file, node, wall, limit, low)
         if not code:
             os.rename(unfinished, path)
-        else:
-            os.unlink(unfinished)
     except OSError as error:
         code = error.errno or EXIT_UNKNOWN
     except SnapshotError:
@@ -287,23 +305,25 @@ def _first_to_go() -> None:
         return
 
 
-def _written(file: int, node: Node, wall: float, limit: int) -> int:
-    """Write all lines; 0, or EXIT_TOO_LARGE."""
-    block: list[str] = []
+def _written(file: int, node: Node, wall: float, limit: int, low: Callable[[], bool]) -> int:
+    """Write all lines; 0, EXIT_TOO_LARGE, or EXIT_LOW."""
+    block: list[bytes] = []
     size = 0
 
     def put() -> None:
-        rest = memoryview("".join(block).encode("utf-8", "backslashreplace"))
+        rest = memoryview(b"".join(block))
         while rest:
             rest = rest[os.write(file, rest) :]
         block.clear()
 
     for line in head_lines(node, wall):
-        block.append(line + "\n")
-        size += len(line) + 1
+        block.append((line + "\n").encode("utf-8", "backslashreplace"))
+        size += len(block[-1])
         if size > limit:
             return EXIT_TOO_LARGE
         if len(block) >= BLOCK_LINES:
+            if low():
+                return EXIT_LOW
             put()
     put()
     return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from failoverd.node import Node
 from failoverd.notes import Note
 from failoverd.replay.player import play, segments
 from failoverd.shell import capture as capturing
-from failoverd.shell.capture import LEAST_BYTES, STOPPED, Capture, CaptureRefused
+from failoverd.shell.capture import LEAST_BYTES, LITTLE_ROOM, STOPPED, Capture, CaptureRefused
 from tests.pair.duo import Duo, normal
 
 
@@ -186,6 +188,88 @@ async def test_a_mistake_while_recording_does_not_reach_the_server(recorded: Rec
     assert "a mistake of ours" in recorded.notes[0][1]
     assert not recorded.on
     await recorded.capture.stop()
+
+
+async def test_a_disk_that_gets_full_within_a_segment_ends_it_before_a_commit_fails(recorded: Recorded) -> None:
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    await recorded.child()
+    recorded.duo.run(5)
+    await asyncio.sleep(0.1)
+    before = recorded.capture.status()["size"]
+    recorded.low = True
+    recorded.duo.run(5)
+    assert recorded.notes == [(STOPPED, LITTLE_ROOM)]
+    await recorded.capture.stop()
+    assert recorded.capture.status()["size"] == before, "what waited for the disk is dropped"
+
+
+def is_there(process: int) -> bool:
+    """It runs, or is not waited for."""
+    return Path(f"/proc/{process}").exists()
+
+
+async def slow_child(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object] = lambda: time.sleep(60)
+) -> int:
+    """A recording begins; its child writes a little and then does `then`. Its process id."""
+
+    def lines(node: Node, wall: float) -> Iterator[str]:
+        yield from ["x" * 100] * capturing.BLOCK_LINES
+        then()
+        yield from ["y" * 100] * capturing.BLOCK_LINES
+
+    monkeypatch.setattr(capturing, "head_lines", lines)
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    monkeypatch.undo()
+    for _ in range(500):
+        if any(path.stat().st_size for path in recorded.capture.directory.glob("*.start.new")):
+            break
+        await asyncio.sleep(0.01)
+    return recorded.capture._child
+
+
+async def test_a_disk_that_gets_full_ends_the_child_too(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = await slow_child(recorded, monkeypatch)
+    assert child
+    recorded.low = True
+    recorded.duo.run(5)
+    await recorded.child()
+    await recorded.capture.stop()
+    assert not is_there(child)
+    assert not list(recorded.capture.directory.glob("*.start*"))
+    assert recorded.notes == [(STOPPED, LITTLE_ROOM)]
+
+
+async def test_the_child_itself_sees_that_the_disk_gets_full(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    full = tmp_path / "full"
+    recorded.capture._low = full.exists
+    await slow_child(recorded, monkeypatch, full.touch)
+    await recorded.ended()
+    await recorded.capture.stop()
+    assert recorded.notes == [(STOPPED, LITTLE_ROOM)]
+    assert not list(recorded.capture.directory.glob("*.start"))
+
+
+async def test_the_room_of_a_segment_is_counted_in_octets(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.capture.start(LEAST_BYTES * 2, recorded.duo.now.wall)
+    await recorded.child()
+    monkeypatch.setattr(capturing.steps, "write", lambda *args: '"' + "\u00fc\ud800" * 1000 + '"')
+    recorded.fill()
+    await recorded.child()
+    await recorded.capture.stop()
+    first = min(recorded.capture.directory.glob("*.steps"))
+    assert LEAST_BYTES // 4 <= first.stat().st_size < LEAST_BYTES // 4 + 10_000
+
+
+async def test_what_still_waits_for_the_disk_at_the_end_is_not_counted_twice(recorded: Recorded) -> None:
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    recorded.duo.run(5)
+    assert recorded.capture._buffered > 0
+    await recorded.capture.stop()
+    await recorded.child()
+    assert recorded.capture._buffered == 0, "less, and the next recording may hold more than its share"
 
 
 async def test_a_disk_that_gets_full_meanwhile_ends_it(recorded: Recorded) -> None:
