@@ -1,7 +1,8 @@
 """Recording what the node is stepped with, for `failoverctl replay`: a ring of segments in a directory beside the database.
 
 Each segment begins with the whole memory of the node, written by a forked child: what it sees stands still, and this process goes on
-serving (a hundred thousand leases take seconds to write down). Steps are appended behind the beats, by a thread. Off, it costs a
+serving (a hundred thousand leases take seconds to write down). A thread that goes slice by slice would write a Node that never was, one
+that stands still while it goes would be a server that does not answer. Steps are appended behind the beats, by a thread. Off, it costs a
 comparison a beat.
 
 It never stands in the way: what cannot be written (disk full, disk slow, memory too large for its room) ends the recording with a note,
@@ -11,6 +12,7 @@ never the server. No key is an input of the node, so none is recorded; leases, n
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import os
@@ -33,6 +35,9 @@ DEFAULT_BYTES = 256 << 20
 FLUSH_BYTES, FLUSH_S = 1 << 16, 1.0
 BUFFER_BYTES = 16 << 20  # waiting for the disk; beyond it the recording ends
 BLOCK_LINES = 512
+CHILD_LOOK_S = 0.05
+FINISH_S, END_S = 10.0, 1.0  # how long the operator, and the end of the server, wait for what is still being written
+PR_SET_PDEATHSIG = 1  # prctl(2)
 UNFINISHED = START + ".new"  # what a child has not yet written to its end
 EXIT_TOO_LARGE, EXIT_UNKNOWN, EXIT_LOW = errno.EFBIG, 200, 201
 LITTLE_ROOM = "the disk of the lease database has little room: it is kept for leases"
@@ -80,6 +85,7 @@ class Capture:
         self._dropping = False  # what waits for the disk is not to go there any more
         self._worker: asyncio.Task[None] | None = None
         self._child = 0
+        self._waiter: asyncio.Task[None] | None = None  # for the child
 
     # --- the operator -----------------------------------------------------------------------------------------------------
 
@@ -87,7 +93,7 @@ class Capture:
         """Begin. CaptureRefused says why not. Blocking for as long as a fork takes."""
         if self.running:
             raise CaptureRefused("a recording is already running: `failoverctl capture stop` ends it")
-        if self._child or (self._worker is not None and not self._worker.done()):
+        if self._unsettled():
             raise CaptureRefused("the last recording is still being ended; try again")
         if max_bytes < LEAST_BYTES:
             raise CaptureRefused(f"--max-size {max_bytes}: at least {LEAST_BYTES} octets (1M)")
@@ -113,12 +119,23 @@ class Capture:
         self._attach(True)
 
     async def stop(self) -> None:
-        """End; what was stepped until now is in the files."""
-        if self.running:
-            self._close("")
-        if self._worker is not None:
-            await self._worker
-            self._worker = None
+        """End; what was stepped until now is in the files. A memory that is still being written is finished, here or, when it takes
+        longer than FINISH_S, behind our back."""
+        self._close("")
+        await self._settle(FINISH_S)
+
+    async def end(self) -> None:
+        """The server ends: nothing waits for a memory that is still being written."""
+        self._close("")
+        self._kill()
+        await self._settle(END_S)
+
+    def _unsettled(self) -> list[asyncio.Task[None]]:
+        return [task for task in (self._worker, self._waiter) if task is not None and not task.done()]
+
+    async def _settle(self, wait_s: float) -> None:
+        if tasks := self._unsettled():
+            await asyncio.wait(tasks, timeout=wait_s)
 
     def status(self) -> dict[str, object]:
         """What the API says."""
@@ -200,7 +217,7 @@ class Capture:
         self._size = 0
         self._jobs.put_nowait(_Job(self._drop_old))
         self._child = _fork(self.node, wall, name.with_suffix(START), self.max_bytes // SEGMENTS // 2, self._low)
-        asyncio.get_running_loop().create_task(self._await_child(self._child, name.with_suffix(UNFINISHED)))
+        self._waiter = asyncio.get_running_loop().create_task(self._await_child(self._child, name.with_suffix(UNFINISHED)))
 
     def _drop_old(self) -> None:
         newest = self._number
@@ -209,8 +226,10 @@ class Capture:
                 path.unlink(missing_ok=True)
 
     async def _await_child(self, child: int, unfinished: Path) -> None:
-        _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        self._child = 0
+        """Look again and again: a thread that waits would be one that the end of the server waits for."""
+        while (ended := os.waitpid(child, os.WNOHANG))[0] != child:  # noqa: ASYNC110, ASYNC222
+            await asyncio.sleep(CHILD_LOOK_S)
+        self._child, status = 0, ended[1]
         code = os.waitstatus_to_exitcode(status)
         if code and self.running:
             self._close(_why(code, self.max_bytes), drop=code == EXIT_LOW)
@@ -265,12 +284,26 @@ def _why(code: int, max_bytes: int) -> str:
     return f"the server's memory could not be written: {os.strerror(code) if 0 < code < EXIT_UNKNOWN else f'signal {-code}'}"
 
 
+_prctl = ctypes.CDLL(None).prctl
+
+
 def _fork(node: Node, wall: float, path: Path, limit: int, low: Callable[[], bool]) -> int:
     """A child that writes the node down as it is in this moment; its process id."""
+    parent = os.getpid()
     child = os.fork()
     if not child:
+        _alone(parent)
         _child(node, wall, path, limit, low)
     return child
+
+
+def _alone(parent: int) -> None:
+    """In the child: a server that is killed must let go of its ports, its partner and its database at once. So nothing of what was open
+    stays open here (a flock and a connection end with the last descriptor of them), and we end with the parent."""
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    _prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(EXIT_UNKNOWN)
 
 
 def _child(node: Node, wall: float, path: Path, limit: int, low: Callable[[], bool]) -> NoReturn:

@@ -240,7 +240,7 @@ class Daemon:
         if self.api is not None:
             await self.api.stop()
         await self.loop.stop()
-        await self.capture.stop()
+        await self.capture.end()
         await self.partners.stop()
         self.interfaces.close()
         self.clients.close()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
+import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,9 +76,9 @@ class Recorded:
         raise AssertionError("it does not end")
 
 
-def open_files() -> list[str]:
-    """What this process has open."""
-    links = [Path("/proc/self/fd") / each for each in os.listdir("/proc/self/fd")]
+def open_files(process: int | str = "self") -> list[str]:
+    """What a process has open."""
+    links = [Path(f"/proc/{process}/fd") / each for each in sorted(os.listdir(f"/proc/{process}/fd"), key=int)]
     return [os.readlink(link) for link in links if link.is_symlink()]
 
 
@@ -238,6 +241,74 @@ async def test_a_disk_that_gets_full_ends_the_child_too(recorded: Recorded, monk
     assert not is_there(child)
     assert not list(recorded.capture.directory.glob("*.start*"))
     assert recorded.notes == [(STOPPED, LITTLE_ROOM)]
+
+
+async def test_the_child_holds_no_socket_and_no_lock_of_the_server(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lock = os.open(tmp_path / "leases.db.reserve", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        child = await slow_child(recorded, monkeypatch)
+        held = open_files(child)
+        assert [each for each in held[3:] if not each.endswith(".start.new")] == []
+        os.close(lock)
+        again = os.open(tmp_path / "leases.db.reserve", os.O_RDWR)
+        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(again)
+    await recorded.capture.end()
+
+
+async def test_the_end_of_the_server_waits_for_no_child(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = await slow_child(recorded, monkeypatch)
+    recorded.duo.run(5)
+    start = time.monotonic()
+    await recorded.capture.end()
+    assert time.monotonic() - start < 5.0
+    assert not is_there(child)
+    assert not list(recorded.capture.directory.glob("*.start*"))
+    assert recorded.notes == []
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    await recorded.capture.stop()
+    assert [each.stem for each in segments(recorded.capture.directory)] == ["000002"], "the operator's stop waits for it"
+
+
+async def test_an_operator_s_stop_does_not_wait_for_ever(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = await slow_child(recorded, monkeypatch)
+    monkeypatch.setattr(capturing, "FINISH_S", 0.1)
+    await recorded.capture.stop()
+    assert is_there(child)
+    with pytest.raises(CaptureRefused, match="still being ended"):
+        recorded.capture.start(LEAST_BYTES * 64, 1.0)
+    await recorded.capture.end()
+    assert not is_there(child)
+
+
+def test_the_child_ends_with_a_server_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lines(node: Node, wall: float) -> Iterator[str]:
+        time.sleep(60)
+        yield ""
+
+    monkeypatch.setattr(capturing, "head_lines", lines)
+    told, tell = os.pipe()
+    server = os.fork()
+    if not server:
+        child = capturing._fork(None, 0.0, tmp_path / "1.start", 1 << 20, bool)  # type: ignore[arg-type]
+        os.write(tell, str(child).encode())
+        time.sleep(60)
+    child = int(os.read(told, 20))
+    os.close(told)
+    os.close(tell)
+    end = time.monotonic() + 10
+    while not any(each.endswith(".start.new") for each in open_files(child)):
+        assert time.monotonic() < end, "the child does not begin"
+        time.sleep(0.01)
+    os.kill(server, signal.SIGKILL)
+    os.waitpid(server, 0)
+    while is_there(child) and " Z " not in Path(f"/proc/{child}/stat").read_text():
+        assert time.monotonic() < end, "it lives on"
+        time.sleep(0.01)
 
 
 async def test_the_child_itself_sees_that_the_disk_gets_full(
