@@ -12,6 +12,7 @@ never the server. No key is an input of the node, so none is recorded; leases, n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import gc
@@ -112,8 +113,8 @@ class Capture:
             self.running = True
             self._begin(wall)
         except OSError as error:
-            self._close(f"{self.directory}: {error.strerror or error}")
-            raise CaptureRefused(self.ended) from error
+            self._close("")
+            raise CaptureRefused(self._said(error)) from error
         if not self.running:
             raise CaptureRefused(self.ended)
         self._attach(True)
@@ -139,20 +140,19 @@ class Capture:
 
     def status(self) -> dict[str, object]:
         """What the API says."""
-        sizes = [path.stat().st_size for path in self.directory.glob("[0-9]*.*")] if self.directory.is_dir() else []
         return {
             "running": self.running,
             "since": self.since if self.running else 0.0,
             "steps": self.steps,
             "max_size": self.max_bytes if self.running else 0,
-            "size": sum(sizes),
+            "size": sum(_size(path) for path in self.directory.glob("[0-9]*.*")),
             "segments": len(self._starts()),
             "directory": str(self.directory),
             "ended": self.ended,
         }
 
     def _starts(self) -> list[Path]:
-        return sorted(self.directory.glob(f"[0-9]*{START}")) if self.directory.is_dir() else []
+        return sorted(self.directory.glob(f"[0-9]*{START}"))
 
     # --- the beats --------------------------------------------------------------------------------------------------------
 
@@ -160,10 +160,8 @@ class Capture:
         """One step that was just taken. Whatever goes wrong in here is no reason to end the server."""
         try:
             self._record(inputs, now, age_s, output)
-        except OSError as error:
-            self._close(f"{self.directory}: {error.strerror or error}", drop=True)
         except Exception as error:
-            self._close(f"a step could not be written down, a mistake of ours, please report it: {error!r}")
+            self._close(self._said(error), drop=isinstance(error, OSError))
 
     def _record(self, inputs: Sequence[Input], now: Now, age_s: float, output: Output) -> None:
         line = (steps.write(inputs, now, age_s, output) + "\n").encode("utf-8", "backslashreplace")
@@ -227,14 +225,18 @@ class Capture:
 
     async def _await_child(self, child: int, unfinished: Path) -> None:
         """Look again and again: a thread that waits would be one that the end of the server waits for."""
-        while (ended := os.waitpid(child, os.WNOHANG))[0] != child:  # noqa: ASYNC110, ASYNC222
-            await asyncio.sleep(CHILD_LOOK_S)
-        self._child, status = 0, ended[1]
-        code = os.waitstatus_to_exitcode(status)
-        if code and self.running:
-            self._close(_why(code, self.max_bytes), drop=code == EXIT_LOW)
+        try:
+            while (ended := os.waitpid(child, os.WNOHANG))[0] != child:  # noqa: ASYNC110, ASYNC222
+                await asyncio.sleep(CHILD_LOOK_S)
+            code = os.waitstatus_to_exitcode(ended[1])
+            why = _why(code, self.max_bytes) if code else ""
+        except Exception as error:
+            code, why = EXIT_UNKNOWN, f"what became of the server's memory cannot be seen: {error!r}"
+        self._child = 0
         if code:
-            await asyncio.to_thread(unfinished.unlink, missing_ok=True)
+            self._close(why, drop=code == EXIT_LOW)
+            with contextlib.suppress(Exception):  # it lies there until its number is the oldest
+                await asyncio.to_thread(unfinished.unlink, missing_ok=True)
 
     async def _work(self) -> None:
         """Jobs in their order, in a thread; after a failure the rest is dropped."""
@@ -243,9 +245,10 @@ class Capture:
             try:
                 if job.always or not (failed or self._dropping):
                     await asyncio.to_thread(job.do)
-            except OSError as error:
+            except Exception as error:
                 failed = True
-                self._close(f"{self.directory}: {error.strerror or error}", drop=True)
+                self.ended = self.ended or self._said(error)  # after the operator's stop, too
+                self._close(self.ended, drop=True)
             self._buffered -= job.octets  # here and not in the thread: two would count at once
 
     def _close(self, why: str, drop: bool = False) -> None:
@@ -262,6 +265,11 @@ class Capture:
         if why:
             self._note(STOPPED, why)
 
+    def _said(self, error: Exception) -> str:
+        if isinstance(error, OSError):
+            return f"{self.directory}: {error.strerror or error}"
+        return f"the recorder cannot go on, please report it: {error!r}"
+
     def _kill(self) -> None:
         """The child has nothing to clean up; SIGKILL, because what it inherited hears the others until it has told it not to."""
         if self._child:
@@ -274,6 +282,14 @@ def _number(path: Path) -> int:
     return int(digits) if digits.isascii() and digits.isdecimal() else 0
 
 
+def _size(path: Path) -> int:
+    """0 for one that is gone meanwhile: the ring turns, and a child renames what is finished."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _why(code: int, max_bytes: int) -> str:
     if code == EXIT_TOO_LARGE:
         return f"the server's memory alone needs more than an eighth of --max-size {max_bytes}: give more"
@@ -281,6 +297,8 @@ def _why(code: int, max_bytes: int) -> str:
         return LITTLE_ROOM
     if code == EXIT_UNKNOWN:
         return "the server's memory holds something that cannot be written down: a mistake of ours, please report it"
+    if code == -signal.SIGKILL:
+        return "the process that writes the server's memory was killed: this host is short of memory"
     return f"the server's memory could not be written: {os.strerror(code) if 0 < code < EXIT_UNKNOWN else f'signal {-code}'}"
 
 
@@ -290,7 +308,12 @@ _prctl = ctypes.CDLL(None).prctl
 def _fork(node: Node, wall: float, path: Path, limit: int, low: Callable[[], bool]) -> int:
     """A child that writes the node down as it is in this moment; its process id."""
     parent = os.getpid()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        raise OSError(
+            error.errno, f"no process can be made to write the server's memory: {os.strerror(error.errno or 0)}"
+        ) from error
     if not child:
         _alone(parent)
         _child(node, wall, path, limit, low)

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -188,7 +188,7 @@ async def test_a_mistake_while_recording_does_not_reach_the_server(recorded: Rec
     await recorded.child()
     monkeypatch.setattr(capturing.steps, "write", lambda *args: 1 / 0)
     recorded.duo.run(1)
-    assert "a mistake of ours" in recorded.notes[0][1]
+    assert "please report it: ZeroDivisionError" in recorded.notes[0][1]
     assert not recorded.on
     await recorded.capture.stop()
 
@@ -225,7 +225,7 @@ async def slow_child(
     recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
     monkeypatch.undo()
     for _ in range(500):
-        if any(path.stat().st_size for path in recorded.capture.directory.glob("*.start.new")):
+        if not recorded.capture._child or any(path.stat().st_size for path in recorded.capture.directory.glob("*.start.new")):
             break
         await asyncio.sleep(0.01)
     return recorded.capture._child
@@ -341,6 +341,89 @@ async def test_what_still_waits_for_the_disk_at_the_end_is_not_counted_twice(rec
     await recorded.capture.stop()
     await recorded.child()
     assert recorded.capture._buffered == 0, "less, and the next recording may hold more than its share"
+
+
+@pytest.mark.parametrize("what", ["mkdir", "open", "fork"])
+async def test_a_refused_start_says_why_and_not_why_the_last_one_ended(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    recorded.capture.ended = "long ago"
+
+    def fails(*args: object, **more: object) -> NoReturn:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(Path if what == "mkdir" else capturing.os, what, fails)
+    with pytest.raises(CaptureRefused, match="Resource temporarily unavailable"):
+        recorded.capture.start(LEAST_BYTES * 64, 1.0)
+    monkeypatch.undo()
+    assert (recorded.on, recorded.capture.running, recorded.notes) == (False, False, []), "refused is not ended"
+    await recorded.capture.stop()
+    assert not any(str(recorded.capture.directory) in each for each in open_files())
+    recorded.capture.start(LEAST_BYTES * 64, 1.0)
+    await recorded.capture.stop()
+
+
+async def test_no_thread_for_the_disk_ends_the_recording_and_nothing_else(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    await recorded.child()
+
+    async def no_thread(*args: object, **more: object) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(asyncio, "to_thread", no_thread)
+    recorded.duo.run(5)
+    await recorded.ended()
+    await recorded.capture.stop()
+    assert recorded.capture._worker is not None
+    assert recorded.capture._worker.exception() is None
+    assert [name for name, _ in recorded.notes] == [STOPPED]
+    assert "can't start new thread" in recorded.notes[0][1]
+
+
+async def test_a_child_that_the_kernel_ends_for_memory_is_said(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.kill(await slow_child(recorded, monkeypatch), signal.SIGKILL)
+    await recorded.ended()
+    await recorded.capture.stop()
+    assert "short of memory" in recorded.notes[0][1]
+    assert not list(recorded.capture.directory.glob("*.start*"))
+
+
+async def test_a_child_whose_end_cannot_be_seen_ends_the_recording_and_nothing_else(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+        await recorded.ended()
+        await recorded.capture.stop()
+    finally:
+        signal.signal(signal.SIGCHLD, ignored)
+    assert recorded.capture._waiter is not None
+    assert recorded.capture._waiter.exception() is None
+    assert "ChildProcessError" in recorded.notes[0][1]
+
+
+async def test_a_disk_that_gets_full_behind_the_operator_s_stop_is_said(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    await recorded.child()
+    recorded.duo.run(5)
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(capturing.os, "write", full)
+    await recorded.capture.stop()
+    assert "No space left on device" in str(recorded.capture.status()["ended"])
+
+
+def test_the_status_is_told_while_files_go(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.capture.directory.mkdir()
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [self / "000001.start.new"])
+    assert recorded.capture.status()["size"] == 0
 
 
 async def test_a_disk_that_gets_full_meanwhile_ends_it(recorded: Recorded) -> None:
