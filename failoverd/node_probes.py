@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from failoverd.dhcp.client import client_of
-from failoverd.dhcp.message import Packet
+from failoverd.dhcp.message import MessageType, Packet
 from failoverd.dhcp.probing import AGAIN_S, ANSWERED, MUST_PING, UNSENT, Told, Waiting
 from failoverd.dhcp.serve import Decision
 from failoverd.leases import reclaim
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def begin(node: Node, decision: Decision, datagram: ClientDatagram, packet: Packet, now: Now) -> None:
-    """The DISCOVER waits; its address is reserved for it (safety.md 6). A repeated one takes its place, without a second ping."""
+    """The message waits; its address is reserved for it (safety.md 6). A repeated one takes its place, without a second ping."""
     due = now.mono + decision.probe_s
-    waiting = Waiting(datagram, client_of(packet).key, packet.hw, due, decision.must_probe)
+    discover = packet.message_type == MessageType.DISCOVER
+    waiting = Waiting(datagram, client_of(packet).key, packet.hw, due, decision.must_probe, discover)
     if node.probing.hold(decision.address, waiting):
         node.out.at_once.append(Probe(decision.address))
 
@@ -36,7 +37,10 @@ def answered(node: Node, answer: ProbeAnswer, now: Now) -> None:
         _note(node, UNSENT, now, waiting, address, answer.detail)
         if waiting.must:
             node.table.take_offer(address)
-            _note(node, MUST_PING, now, waiting, address)
+            if waiting.discover:
+                _note(node, MUST_PING, now, waiting, address)
+            else:
+                node.datagram(waiting.datagram, now, again=True)
         else:
             node.probing.silence(address, now.mono)
             node.datagram(waiting.datagram, now, again=True)

@@ -1,7 +1,9 @@
 """The ping check: is anybody at an address before it is offered to a client that is new on it (RFC 2131 3.1 step 2, dhcpd's ping-check).
 
-A DISCOVER whose address must be pinged waits here until the address was silent for long enough; then it is decided again. What was heard
-and what was silent is known for a while. In memory only: a client that hears nothing asks again. Knows no socket: node_probes.py asks.
+A DISCOVER whose address must be pinged waits here until the address was silent for long enough; then it is decided again. So does a REQUEST
+for an address that it was not offered, while a restored database demands the ping (safety.md 15); for ping-check alone none does, as with
+dhcpd. What was heard and what was silent is known for a while. In memory only: a client that hears nothing asks again. Knows no socket:
+node_probes.py asks.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from failoverd.leases.rights import Rights
 from failoverd.notes import declare
 from failoverd.ports import ClientDatagram
 
-WAITING = 1000  # DISCOVERs that wait for a ping at once, so at most as many pings in flight
+WAITING = 1000  # messages that wait for a ping at once, so at most as many pings in flight
 WAITING_MUST = (
     200  # while nothing but a ping will do: the kernel drops one silently when 1024 neighbours (gc_thresh3) are unresolved for 3 s
 )
@@ -26,7 +28,8 @@ AGAIN_S = 3.0  # a DISCOVER that is older gets no second address to try: its cli
 PINGING = declare(
     "waiting-for-ping",
     "debug",
-    "The OFFER waits until a ping of its address has stayed without an answer for ping-timeout (ping-check).",
+    "The answer waits until a ping of its address has stayed without an answer for ping-timeout: an OFFER by ping-check, an OFFER or an ACK"
+    " for a new address where a restored database demands it.",
     limited=True,
 )
 ANSWERED = declare(
@@ -53,7 +56,7 @@ MUST_PING = declare(
     "ping-needed",
     "warning",
     "The database of this server was restored or rolled back and the partner is away, so an address is given to a client only after a ping;"
-    " that could not be sent, and the client was not answered.",
+    " that could not be sent, and the client was not answered, or by a DHCPNAK if it had chosen this server.",
     limited=True,
 )
 
@@ -68,14 +71,15 @@ class Told(NamedTuple):
 
 @dataclass(slots=True)
 class Waiting:
-    """A DISCOVER that waits, the newest of its client. `hw`: as in Lease; `due`: mono at which silence is proven; `must`: nothing but a
-    ping will do."""
+    """A message that waits, the newest of its client. `hw`: as in Lease; `due`: mono at which silence is proven; `must`: nothing but a
+    ping will do; `discover`: the message is one."""
 
     datagram: ClientDatagram
     client: bytes
     hw: bytes
     due: float
     must: bool
+    discover: bool
 
 
 class Probing:
@@ -89,7 +93,7 @@ class Probing:
         self.untold: list[Told] = []  # of this step, for a partner that may hear of it
 
     def needed(self, lease: Lease, client: bytes, rights: Rights, mono: float, *, check: bool) -> bool:
-        """Whether an address must be pinged before this client is offered it. `check`: ping-check of its subnet.
+        """Whether an address must be pinged before this client gets it. `check`: ping-check of its subnet.
 
         Deviation: dhcpd pings the last holder's own address too when it was away for ping-cltt-secs, and abandons it when the client,
         which still uses it, answers."""
@@ -101,12 +105,12 @@ class Probing:
         return silent is None or mono - silent > FRESH_S
 
     def waits(self, address: int) -> Waiting | None:
-        """The DISCOVER that waits for an address."""
+        """The message that waits for an address."""
         return self._waiting.get(address)
 
     @property
     def waiting(self) -> int:
-        """How many DISCOVERs wait."""
+        """How many messages wait."""
         return len(self._waiting)
 
     def full(self, *, must: bool) -> bool:
@@ -114,17 +118,17 @@ class Probing:
         return self.waiting >= (WAITING_MUST if must else WAITING)
 
     def hold(self, address: int, waiting: Waiting) -> bool:
-        """Let a DISCOVER wait. True when the address is to be pinged now; False when it is being pinged for this client already."""
+        """Let a message wait. True when the address is to be pinged now; False when it is being pinged for this client already."""
         earlier = self._waiting.get(address)
         if earlier is not None and earlier.client == waiting.client:
-            earlier.datagram, earlier.must = waiting.datagram, waiting.must
+            earlier.datagram, earlier.must, earlier.discover = waiting.datagram, waiting.must, waiting.discover
             return False
         self._waiting[address] = waiting
         heappush(self._dues, (waiting.due, address))
         return True
 
     def take(self, address: int) -> Waiting | None:
-        """The DISCOVER that waited for an address, which waits no more."""
+        """The message that waited for an address, which waits no more."""
         return self._waiting.pop(address, None)
 
     def silent_until(self, mono: float) -> list[tuple[int, Waiting]]:

@@ -15,7 +15,7 @@ from failoverd.dhcp.classify import BY_HASH, Kind
 from failoverd.dhcp.client import Client, client_of
 from failoverd.dhcp.message import Code, Packet
 from failoverd.dhcp.network import find_network, reservation_for
-from failoverd.dhcp.probing import PINGING, TOO_MANY, Probing
+from failoverd.dhcp.probing import MUST_PING, PINGING, TOO_MANY, Probing
 from failoverd.dhcp.scope import Reservation, Scopes, Subnet
 from failoverd.dhcp.unheard import Place, Unheard
 from failoverd.leases import reclaim
@@ -83,11 +83,14 @@ RESERVATION_HELD = declare(
 )
 
 
+EXTENDS = frozenset({Kind.RENEWING, Kind.REBINDING})
+
+
 @dataclass(slots=True)
 class Decision:
     """What to do for one packet. `why`: a Note's name. `new`: the lease to commit; a reply waits for that unless `at_once`.
     `left_out`: options that did not fit into the reply. `unusable`: why a name that the client sent is not its name.
-    `unheard`: from now on everybody at this place is served, since the partner answers nobody there. `probe_s`: the DISCOVER waits until
+    `unheard`: from now on everybody at this place is served, since the partner answers nobody there. `probe_s`: the message waits until
     `address` has been silent to a ping for so long, 0 for no ping; `must_probe`: nothing but a ping will do."""
 
     why: str
@@ -166,7 +169,7 @@ class Question:
 
 
 def decide(packet: Packet, kind: Kind, datagram: ClientDatagram, house: House, now: Now, *, again: bool = False) -> Decision:
-    """The decision for one decoded, classified packet. `again`: a DISCOVER that waited for a ping."""
+    """The decision for one decoded, classified packet. `again`: it waited for a ping."""
     if kind is Kind.BOOTP:
         return Decision(BOOTP)
     network = find_network(house.scopes, packet, house.addresses(datagram.interface), datagram.dst_ip)
@@ -256,14 +259,10 @@ def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> De
     if house.low_disk and not remains:
         return Decision(DISK_LOW, address=lease.address)
     give = given.give_s if given is not None and not house.low_disk else remains
-    key, mono = question.client.key, question.now.mono
-    pinged = question.reservation is None and house.probing.needed(lease, key, rights, mono, check=subnet.ping_check)
-    if pinged and house.probing.full(must=rights.probe) and house.probing.waits(lease.address) is None:
-        return Decision(TOO_MANY, address=lease.address)
-    house.table.offer(lease.address, key, mono)
-    if pinged:
-        detail = f"{subnet.ping_s} s"
-        return Decision(PINGING, address=lease.address, detail=detail, probe_s=subnet.ping_s, must_probe=rights.probe)
+    waits = _ping_first(question, house, lease, rights, subnet, check=subnet.ping_check)
+    if waits is not None:
+        return waits
+    house.table.offer(lease.address, question.client.key, question.now.mono)
     named = fqdn.NAMELESS
     if question.asked is not None or question.client.hostname:  # otherwise there is nothing to say, and no DNS work from an OFFER
         named = house.name(lease.address, subnet, question.client, question.asked)
@@ -272,6 +271,28 @@ def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> De
     reply = offer(question.packet, subnet, question.reservation, lease.address, give, local, named.hostname, named.option, left)
     where = route(question.packet, lease.address)
     return Decision(OFFERED, None, None, reply, where, True, subnet, lease.address, f"{give} s", left)
+
+
+def _ping_first(question: Question, house: House, lease: Lease, rights: Rights, subnet: Subnet, *, check: bool) -> Decision | None:
+    """The client waits until its address was silent to a ping; None when it need not. `check`: also where only ping-check asks for it."""
+    client, mono, probing, address = question.client, question.now.mono, house.probing, lease.address
+    if question.reservation is not None or not probing.needed(lease, client.key, rights, mono, check=check):
+        return None
+    if question.kind in EXTENDS:  # it uses the address and would answer itself: no ping tells it from another host
+        return None if lease.client == client.key else Decision(UNKNOWN_CLIENT, address=address, detail="no ping can tell")
+    if probing.full(must=rights.probe) and probing.waits(address) is None:
+        return _unpinged(question, TOO_MANY, address)
+    if question.again and question.kind is not Kind.DISCOVER:
+        return _unpinged(question, MUST_PING, address)  # it could not be sent
+    house.table.offer(address, client.key, mono)
+    return Decision(PINGING, address=address, detail=f"{subnet.ping_s} s", probe_s=subnet.ping_s, must_probe=rights.probe)
+
+
+def _unpinged(question: Question, why: str, address: int) -> Decision:
+    """No ping was possible: a client that chose this server is told to begin anew (RFC 2131 4.3.2), others hear nothing."""
+    if question.kind is Kind.SELECTING:
+        return _nak(question, why, address, "address not available")
+    return Decision(why, address=address)
 
 
 def _promise(question: Question, house: House, lease: Lease, rights: Rights, subnet: Subnet) -> Promise | None:
@@ -362,6 +383,9 @@ def _grant(question: Question, house: House, lease: Lease, rights: Rights, subne
         if confirmed is None and rights.failover:
             house.table.confirm(lease.address, question.wall)
         return _acked(question, REMAINING, lease, confirmed, subnet, remains, named)
+    waits = _ping_first(question, house, lease, rights, subnet, check=False)
+    if waits is not None:
+        return waits
     house.table.take_offer(lease.address)
     house.unheard.served(question.client.key)
     named = house.name(lease.address, subnet, question.client, question.asked)

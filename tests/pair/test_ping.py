@@ -213,6 +213,76 @@ def test_explain_names_the_ping() -> None:
     assert names[-3:] == ["waiting-for-ping", "ping-answered", "waiting-for-ping"]
 
 
+def restored() -> tuple[Duo, int]:
+    """A restored server alone that may give new addresses by now, and an address that client 1 gave back before."""
+    duo = normal(mclt="2m", lease="10m")  # the configuration has no ping check
+    first = duo.dora("p", 1)
+    assert first is not None
+    duo.settle()
+    duo.release("p", 1, first.yiaddr)
+    duo.settle()
+    duo.crash("p")
+    duo.crash("s")
+    duo.start("p", rollback="1", restored="1")
+    duo.run(20)
+    duo.command("p", "partner-down")
+    duo.run(90000, 300)
+    duo.probes["p"].clear()
+    duo.sent["p"].clear()
+    return duo, first.yiaddr
+
+
+def request(duo: Duo, mac: int, address: int, *, chosen: bool) -> str:
+    """What a client hears at once that asks for an address that it was not offered."""
+    server = {"o54": ADDRESS["p"].to_bytes(4, "big")} if chosen else {}
+    return kind(duo.say("p", duo.packet(3, mac, o50=address.to_bytes(4, "big"), **server)))
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_safety_15_a_restored_server_pings_before_it_acks_an_address_that_it_did_not_offer(chosen: bool) -> None:
+    """An INIT-REBOOT, and a REQUEST without a live OFFER, were acked at once."""
+    duo, address = restored()
+    mac = 9 if chosen else 1
+    assert request(duo, mac, address, chosen=chosen) == "silence"
+    assert asked(duo) == [address]
+    assert duo.notes["p"][-1].name == probing.PINGING
+    duo.run(0.5)
+    request(duo, mac, address, chosen=chosen)
+    assert asked(duo) == [address]
+    duo.run(0.6)
+    assert [kind(packet) for packet in duo.sent["p"]] == ["ack"]
+    assert duo.lease("p", address).state is BindingState.ACTIVE
+    assert kind(duo.renew("p", mac, address)) == "ack"
+    assert asked(duo) == [address]
+
+
+@pytest.mark.parametrize(("heard", "mark"), [(True, probing.ANSWERED), (False, probing.MUST_PING)])
+def test_safety_15_a_client_that_chose_a_restored_server_is_refused_what_it_cannot_have(heard: bool, mark: str) -> None:
+    duo, address = restored()
+    request(duo, 9, address, chosen=True)
+    hear(duo, "p", address, heard=heard)
+    assert [kind(packet) for packet in duo.sent["p"]] == ["nak"]
+    assert duo.noted("p", mark) == 1
+    assert asked(duo) == [address]
+    assert (duo.lease("p", address).state is BindingState.ABANDONED) is heard
+
+
+def test_safety_15_an_init_reboot_at_a_restored_server_that_cannot_be_served_meets_silence() -> None:
+    duo, address = restored()
+    request(duo, 1, address, chosen=False)
+    hear(duo, "p", address)
+    assert duo.sent["p"] == []
+
+
+def test_safety_15_a_renewal_at_a_restored_server_waits_for_no_ping_and_a_strangers_meets_silence() -> None:
+    """Who renews uses the address, and would answer the ping itself."""
+    duo, address = restored()
+    assert kind(duo.renew("p", 9, address)) == "silence"
+    assert duo.notes["p"][-1].name == "unknown-client"
+    assert kind(duo.renew("p", 1, address)) == "ack"
+    assert asked(duo) == []
+
+
 def test_safety_15_a_restored_server_alone_pings_each_address_before_it_gives_it() -> None:
     duo = normal(mclt="2m")  # the configuration has no ping check
     first = duo.dora("p", 1)
