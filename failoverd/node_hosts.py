@@ -24,7 +24,6 @@ RESERVED_MOST = 10_000  # reservations of one partner that are kept
 KEY_MOST = 255  # octets of a client's key that a frame carries
 SHOWN = 10  # reservations of one side alone that status names
 HEARD = 1
-NOBODY = b"\xff"  # holds the address that the partner found in use: no client is called so
 
 ONE_SIDED = declare(
     "reservation-of-one-server",
@@ -99,7 +98,7 @@ class HostTalk(PairTalk):
                 continue
             if said[0] == HEARD:
                 self.probing.forget(address)
-                self.table.offer(address, NOBODY, now.mono)
+                self.table.deny(address, now.mono)
             else:
                 self.probing.silence(address, now.mono - age)
 

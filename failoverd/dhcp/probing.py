@@ -49,7 +49,8 @@ UNSENT = declare(
 TOO_MANY = declare(
     "ping-too-many",
     "warning",
-    f"More than {WAITING} clients wait for a ping of their address; this one was not answered, and asks again.",
+    f"More than {WAITING} clients wait for a ping of their address, or this one asked for another address while one was being pinged for"
+    " it; it was not answered, and asks again.",
     limited=True,
 )
 MUST_PING = declare(
@@ -89,6 +90,7 @@ class Probing:
         """Nothing asked yet."""
         self._waiting: dict[int, Waiting] = {}
         self._dues: list[tuple[float, int]] = []
+        self._clients: dict[bytes, int] = {}  # client -> the address that is being pinged for it
         self._silent: dict[int, float] = {}
         self.untold: list[Told] = []  # of this step, for a partner that may hear of it
 
@@ -123,20 +125,31 @@ class Probing:
         if earlier is not None and earlier.client == waiting.client:
             earlier.datagram, earlier.must, earlier.discover = waiting.datagram, waiting.must, waiting.discover
             return False
+        self.take(address)
         self._waiting[address] = waiting
+        self._clients[waiting.client] = address
         heappush(self._dues, (waiting.due, address))
         return True
 
     def take(self, address: int) -> Waiting | None:
         """The message that waited for an address, which waits no more."""
-        return self._waiting.pop(address, None)
+        waiting = self._waiting.pop(address, None)
+        if waiting is not None and self._clients.get(waiting.client) == address:
+            del self._clients[waiting.client]
+        return waiting
+
+    def pinged_for(self, client: bytes) -> int:
+        """The address that is being pinged for a client, 0 for none: one at a time, whatever it asks for meanwhile."""
+        return self._clients.get(client, 0)
 
     def silent_until(self, mono: float) -> list[tuple[int, Waiting]]:
         """Those whose address was silent for long enough by now."""
         found = []
         while self.deadline() <= mono:
             due, address = heappop(self._dues)
-            found.append((address, self._waiting.pop(address)))
+            waiting = self.take(address)
+            assert waiting is not None  # the deadline is one's who waits
+            found.append((address, waiting))
             self.silence(address, due)
             self.untold.append(Told(address, False, due))
         return found

@@ -214,7 +214,11 @@ def _discover(question: Question, house: House) -> Decision:
     pools = question.pools()
     if not pools:
         return Decision(NO_FREE)
-    choice = pick(house.table, pools, client.key, client.requested, house.rights_of, question.wall, question.now.mono)
+    mono, wish = question.now.mono, client.requested
+    pinged = house.table.offer_of(client.key, mono) if question.again else house.probing.pinged_for(client.key)
+    if pinged and question.subnet_of(pinged):
+        wish = pinged  # whatever it asks for by now
+    choice = pick(house.table, pools, client.key, wish, house.rights_of, question.wall, mono)
     if choice.lease is None:
         if choice.why == PARTNER_HOLDS_FREE:
             for relationship in sorted({pool.relationship for pool in pools if pool.relationship is not None}):
@@ -280,7 +284,8 @@ def _ping_first(question: Question, house: House, lease: Lease, rights: Rights, 
         return None
     if question.kind in EXTENDS:  # it uses the address and would answer itself: no ping tells it from another host
         return None if lease.client == client.key else Decision(UNKNOWN_CLIENT, address=address, detail="no ping can tell")
-    if probing.full(must=rights.probe) and probing.waits(address) is None:
+    another = question.kind is not Kind.DISCOVER and probing.pinged_for(client.key) not in (0, address)
+    if another or (probing.full(must=rights.probe) and probing.waits(address) is None):
         return _unpinged(question, TOO_MANY, address)
     if question.again and question.kind is not Kind.DISCOVER:
         return _unpinged(question, MUST_PING, address)  # it could not be sent

@@ -16,6 +16,7 @@ from failoverd.leases.pool import Pool
 
 OFFER_S = 120.0  # how long an OFFER reserves its address (safety.md 6)
 BARREN_S = 1.0  # a pool in which every free address was refused is not searched again before, unless one becomes free
+NOBODY = b"\xff"  # has an address that is offered to nobody: no client is called so
 OFFER_LIMIT = 20_000  # reservations by OFFER kept at once; beyond it the oldest is given up
 
 
@@ -84,7 +85,7 @@ class LeaseTable:
         self._rows: dict[int, Lease] = {}
         self._clients: dict[bytes, list[int]] = {}
         self._offers: dict[int, Offered] = {}
-        self._offered: dict[bytes, int] = {}  # client -> the address of its newest OFFER
+        self._offered: dict[bytes, list[int]] = {}  # client -> the addresses of its OFFERs, one a pool, the newest last
         self._confirmed: dict[int, int] = {}
         self._kept: dict[int, bytes] = {}  # address -> the client for whom the partner reserves it
         self._out: dict[int, None] = {}  # of these, those that are part of their pool no longer
@@ -169,14 +170,24 @@ class LeaseTable:
     # --- offers ---------------------------------------------------------------------------------------------------------
 
     def offer(self, address: int, client: bytes, mono: float) -> None:
-        """Reserve an address in memory for this client."""
+        """Reserve an address in memory for this client, in the place of what it was offered of the same pool before."""
+        state = self.pool_of(address)
+        for earlier in [each for each in self._offered.get(client, ()) if self.pool_of(each) is state]:
+            self._drop_offer(earlier)
+        self._reserve(address, client, mono)
+        self._offered.setdefault(client, []).append(address)
+
+    def deny(self, address: int, mono: float) -> None:
+        """Offer an address to nobody for as long as an OFFER would reserve it: somebody was found there."""
+        self._reserve(address, NOBODY, mono)
+
+    def _reserve(self, address: int, client: bytes, mono: float) -> None:
         if len(self._offers) >= OFFER_LIMIT:
             self._drop_offer(next(iter(self._offers)))
         before = self._offers.pop(address, None)
-        if before is not None and self._offered.get(before.client) == address:
-            del self._offered[before.client]
+        if before is not None:
+            self._forget(before.client, address)
         self._offers[address] = Offered(client, mono + OFFER_S)
-        self._offered[client] = address
 
     def offered_to(self, address: int, mono: float) -> bytes:
         """The client that holds a live OFFER of this address, b"" for none."""
@@ -187,7 +198,7 @@ class LeaseTable:
 
     def offer_of(self, client: bytes, mono: float) -> int:
         """The address that is reserved for a client by its newest live OFFER, 0 for none."""
-        address = self._offered.get(client, 0)
+        address = next(reversed(self._offered.get(client, ())), 0)
         return address if address and self.offered_to(address, mono) == client else 0
 
     def take_offer(self, address: int) -> None:
@@ -208,14 +219,19 @@ class LeaseTable:
         return sum(1 for a in self._offers if any(first <= a <= last for first, last in pool.ranges))
 
     def _drop_offer(self, address: int) -> None:
-        client = self._offers.pop(address).client
-        if self._offered.get(client) == address:
-            del self._offered[client]
+        self._forget(self._offers.pop(address).client, address)
         state = self.pool_of(address)
         if state is not None:
             state.barren.clear()
             if address not in self._rows:
                 state.returned[address] = None
+
+    def _forget(self, client: bytes, address: int) -> None:
+        held = self._offered.get(client)
+        if held is not None and address in held:  # not of NOBODY's
+            held.remove(address)
+            if not held:
+                del self._offered[client]
 
     # --- the partner's reservations -------------------------------------------------------------------------------------
 

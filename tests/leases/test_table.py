@@ -45,6 +45,7 @@ def test_table_equals_a_naive_model(steps: list[tuple]) -> None:  # type: ignore
                 due[address] = when
         elif step[0] == "offer":
             table.offer(step[1], bytes((step[2],)), mono)
+            offers = {a: o for a, o in offers.items() if o[0] != bytes((step[2],)) or (a < 200) is not (step[1] < 200)}
             offers.pop(step[1], None)
             offers[step[1]] = (bytes((step[2],)), mono + OFFER_S)
         elif step[0] == "take":

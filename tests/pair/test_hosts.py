@@ -10,6 +10,7 @@ from failoverd.dhcp import probing
 from failoverd.failover import message as wire
 from failoverd.failover import private
 from failoverd.failover.private import FrameKind, frames
+from failoverd.leases import table
 from failoverd.leases.lease import BindingState
 from failoverd.ports import ProbeAnswer
 from tests.pair.duo import ADDRESS, Duo, kind, normal
@@ -79,7 +80,7 @@ def test_an_address_that_answered_the_partner_is_offered_to_nobody() -> None:
     address = next(iter(theirs))
     assert duo.lease("s", address).state is state
     tell(duo, "s", FrameKind.PINGS, [(address.to_bytes(4, "big"), b"\x01" + int(duo.now.wall).to_bytes(8, "big"))])
-    assert duo.nodes["s"].table.offered_to(address, duo.now.mono) == node_hosts.NOBODY
+    assert duo.nodes["s"].table.offered_to(address, duo.now.mono) == table.NOBODY
     duo.discover("s", 1, secs=10, requested=address)
     assert [probe.address for probe in duo.probes["s"]] != [address]
 

@@ -312,3 +312,44 @@ def _asks(duo: Duo, mac: int) -> bool:
     duo.run(60, 20)
     duo.discover("p", mac, secs=10)
     return bool(asked(duo))
+
+
+@pytest.mark.parametrize("ping", [False, True])
+def test_a_client_that_asks_for_one_address_after_the_other_keeps_one_offer_and_one_ping(ping: bool) -> None:
+    """50 DISCOVERs of one client reserved 50 addresses, and kept 50 pings waiting: twenty such clients left nothing for the others."""
+    duo = normal(ping=ping)
+    pool = next(iter(duo.nodes["p"].table.pools.values())).pool
+    for address in range(FIRST + 50, FIRST + 100):
+        duo.discover("p", 1, secs=10, requested=address)
+    node = duo.nodes["p"]
+    assert (node.probing.waiting, node.table.offers_in(pool)) == (int(ping), 1)
+    duo.run(1.2)
+    assert node.probing.waiting == 0
+    assert len(set(asked(duo))) == int(ping)
+    assert node.table.offered_to(offers(duo)[-1], duo.now.mono) == b"\x00\x01\x02\x00\x00\x00\x00\x01"
+    assert (
+        kind(duo.say("p", duo.packet(3, 1, o50=offers(duo)[-1].to_bytes(4, "big"), o54=ADDRESS["p"].to_bytes(4, "big")))) == "ack"
+    )
+
+
+def test_a_client_in_two_networks_keeps_an_offer_in_each() -> None:
+    two = (
+        "[[subnet.reservation]]",
+        '[[subnet.pool]]\nrange = ["10.0.1.100-10.0.1.120"]\nrelationship = "fo"\n[[subnet.reservation]]',
+    )
+    duo = normal(edits=[two])
+    for address in (FIRST + 60, FIRST + 0x112, FIRST + 61, FIRST + 0x113):
+        duo.discover("p", 1, secs=10, requested=address)
+    pools = [state.pool for state in duo.nodes["p"].table.pools.values()]
+    assert [duo.nodes["p"].table.offers_in(pool) for pool in pools] == [1, 1]
+
+
+def test_safety_15_requests_for_one_address_after_the_other_wait_for_one_ping_only() -> None:
+    duo, address = restored()
+    request(duo, 9, address, chosen=True)
+    for other in range(FIRST + 60, FIRST + 70):
+        request(duo, 9, other, chosen=True)
+    assert asked(duo) == [address]
+    assert [kind(packet) for packet in duo.sent["p"]] == ["nak"] * 10
+    duo.run(1.2)
+    assert kind(duo.sent["p"][-1]) == "ack"
