@@ -11,19 +11,16 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from failoverd import node_probes, node_verbs
-from failoverd.compile_names import name_plan
 from failoverd.config import Config
 from failoverd.ddns.names import dotted
 from failoverd.dhcp import classify, fqdn, serve
-from failoverd.dhcp.client import Client
 from failoverd.dhcp.message import decode
 from failoverd.dhcp.reasons import OPTIONS_LEFT_OUT, PacketError
-from failoverd.dhcp.scope import Subnet
 from failoverd.dhcp.unheard import PARTNER_UNHEARD
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.node_house import House
-from failoverd.node_names import UNUSED, Names
+from failoverd.node_names import UNUSED
 from failoverd.notes import Note
 from failoverd.ports import (
     ClientDatagram,
@@ -59,7 +56,6 @@ class Node(House):
     def __init__(self, config: Config, server: str, stored: Stored, now: Now, rng: Random) -> None:
         """From the configuration and what the store held; `boot` must be called once before the first step."""
         super().__init__(config, server, stored, now, rng)
-        self.names = Names(name_plan(config), self.planner.name_for)
         self.stopping, self.clock_synchronised = False, True
         self.decisions: deque[Note] = deque(maxlen=DECISIONS)
         self.counts: dict[str, int] = {}
@@ -182,12 +178,6 @@ class Node(House):
             send = ClientSend(datagram.interface, datagram.local_ip, where.ip, where.port, decision.reply, where.hw, datagram.mono)
             if decision.at_once or new is None or not self.hold(new, send, now):
                 (self.out.at_once if decision.at_once else self.out.after_commit).append(send)
-
-    def name(self, address: int, subnet: Subnet, client: Client, asked: fqdn.Asked | None) -> fqdn.Named:
-        """What a client is called at an address, and what it is told about it."""
-        state = self.table.pool_of(address)
-        scope = self.names.scope(address, subnet.name, state.pool.name if state is not None else "")
-        return self.names.name(scope, address, client, asked)
 
     def _dns_answer(self, answer: DnsAnswer, now: Now) -> None:
         self.planner.answered(answer, now, self.out)

@@ -8,10 +8,14 @@ from __future__ import annotations
 from random import Random
 
 from failoverd import compile
+from failoverd.compile_names import name_plan
 from failoverd.config import Config
 from failoverd.ddns.dhcid import guard
 from failoverd.ddns.plan import Planner
+from failoverd.dhcp import fqdn
+from failoverd.dhcp.client import Client
 from failoverd.dhcp.probing import Probing
+from failoverd.dhcp.scope import Subnet
 from failoverd.dhcp.unheard import Unheard
 from failoverd.failover.conflicts import Conflict
 from failoverd.failover.dialect import FACTS, NAMES
@@ -28,6 +32,7 @@ from failoverd.leases.table import LeaseTable
 from failoverd.node_conflicts import Conflicts
 from failoverd.node_held import LATE, VOID, Held, HeldAcks, stands
 from failoverd.node_hosts import HostTalk
+from failoverd.node_names import Names
 from failoverd.notes import Note
 from failoverd.ports import ClientSend, Kind, Now, Origin, Output, Stored, Write
 
@@ -47,7 +52,8 @@ class House(HostTalk):
         self.table = LeaseTable(pool for subnet in self.scopes.subnets for pool in subnet.pools)
         self.rates = {name: Rate(now.mono) for name in self.table.pools}
         self.planner = Planner(compile.dns_plan(config), stored.ddns, server, rng)
-        self.planner.unheld, self.planner.nameless = self._unheld, self._nameless
+        self.planner.unheld, self.planner.nameless, self.planner.unsaid = self._unheld, self._nameless, self._unsaid
+        self.names = Names(name_plan(config), self.planner.name_for)
         self.conflicts = Conflicts(stored.conflicts)
         self.begin_talk(stored)
         self.low_disk = False
@@ -160,6 +166,18 @@ class House(HostTalk):
         if lease.state is not BindingState.ACTIVE or lease.partner_cltt + CLOCKS_DIFFER_S <= lease.cltt:
             return False
         return owner == "" or guard(lease.hw, lease.client_id, name) == owner
+
+    def name(self, address: int, subnet: Subnet, client: Client, asked: fqdn.Asked | None) -> fqdn.Named:
+        """What a client is called at an address, and what it is told about it."""
+        state = self.table.pool_of(address)
+        scope = self.names.scope(address, subnet.name, state.pool.name if state is not None else "")
+        return self.names.name(scope, address, client, asked)
+
+    def _unsaid(self, address: int, name: str) -> bool:
+        """Whether the client that has an address is called `name` when it says nothing of its name: by the address, for instance."""
+        lease, subnet = self.table.get(address), self.scopes.subnet_at(address)
+        silent = Client(lease.hw, lease.client_id, "", 0, 0, 0, b"", lease.client)
+        return subnet is not None and self.name(address, subnet, silent, None).fqdn == name
 
     def endpoint_at(self, address: int) -> Endpoint | None:
         """The relationship that an address belongs to, None for none."""

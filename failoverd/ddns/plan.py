@@ -43,7 +43,7 @@ class Planner:
 
     `unheld`: whether surely nobody holds an address under a DHCID (name, DHCID; both "" for nobody at all): the node's to say, for a
     lease that the partner gave has no name here. `nameless`: the same arguments; whether the partner spoke last to the client
-    of the address, which may have a name that we were not told."""
+    of the address, which may have a name that we were not told. `unsaid`: whether that client is called so when it says no name."""
 
     def __init__(self, plan: DnsPlan, stored: list[str], server: str, rng: Random) -> None:
         self._plan = plan
@@ -57,6 +57,7 @@ class Planner:
         self._meeting: deque[bytes] = deque()
         self.unheld: Callable[[int, str, str], bool] = _unknown
         self.nameless: Callable[[int, str, str], bool] = _unknown
+        self.unsaid: Callable[[int, str], bool] = _unknown
         rows = [text for text in stored if not (is_hold(text) or is_seek(text) or is_follow(text))]
         self._shelf = Shelf(plan, rows)
         self._follower = Follower(plan, self._shelf, rng, filter(is_follow, stored), self._pointed)
@@ -271,8 +272,9 @@ class Planner:
                 return True
             if value.rtype == "PTR" and (address := reverse_address(row.name)) is not None:
                 forward = self._shelf.rows.get(row_key(row.target, FORWARD, value.text))
-                if self.nameless(address, value.text, (forward.held_guard or forward.guard) if forward is not None else ""):
-                    return True
+                owner = (forward.held_guard or forward.guard) if forward is not None else ""
+                if self.nameless(address, value.text, "" if self.unsaid(address, value.text) else owner):
+                    return True  # a name that anybody has at that address is no longer that of who had it first
         return False
 
     def name_of(self, lease: Lease) -> str:
@@ -488,7 +490,7 @@ class Planner:
         }
 
 
-def _unknown(_address: int, _name: str, _guard: str) -> bool:
+def _unknown(_address: int, _name: str, _guard: str = "") -> bool:
     """Without a node nothing is sure."""
     return False
 

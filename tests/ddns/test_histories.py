@@ -359,6 +359,29 @@ def test_what_a_lost_message_may_still_put_there_is_remembered_when_the_partners
     assert rig.rows() == {}
 
 
+@pytest.mark.parametrize("by_address", [True, False])
+def test_a_ghost_whose_name_goes_with_its_address_is_the_next_clients_there(by_address: bool) -> None:
+    """Simulator, seeds 441 and 1509, a plain link: the name of a client that says none is made of its address, so the PTR of the partner's
+    client was what a lost message of ours might have put there for the client before it. It was taken away."""
+    rig = Rig()
+    rig.change(lease(1, 1, partner_cltt=1001), Origin.PARTNER)
+    rig.change(lease(1, 1, partner_cltt=1001, cltt=1002))  # the partner's messages for it may still come: ours is in doubt
+    rig.run()
+    rig.free(1)
+    rig.run()
+    assert rig.zone() == set()
+    assert all(row.ghosts for row in rig.rows().values())
+    rig.planner.nameless = lambda address, name, guard: guard == ""  # another client has the address at the partner now
+    rig.planner.unsaid = lambda address, name: by_address
+    rig.master.zones[REVERSE].put(f"1.{REVERSE}", 600, "PTR", "h1.example.test.")
+    rig.pass_time(2 * 3600)
+    assert (f"1.{REVERSE} PTR h1.example.test." in rig.zone()) is by_address
+    rig.planner.nameless = lambda *_: False  # its lease is over there, too
+    rig.pass_time(120)
+    assert rig.zone() == set()
+    assert rig.rows() == {}
+
+
 def test_the_name_of_a_client_with_two_leases_follows_its_last_renewal() -> None:
     """Simulator, a calm pair whose clients roam: a client came back to its older lease. Its name stayed at the newer one on the server that
     knew both in the other order, and the other server took the PTR away there."""

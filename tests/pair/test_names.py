@@ -323,6 +323,17 @@ def test_a_lease_of_the_partners_is_nameless_as_long_as_its_client_has_it_there(
     assert not there(address, name, mine)
 
 
+def test_what_a_client_is_called_that_says_no_name_is_known_without_the_partner() -> None:
+    """Simulator, seeds 441 and 1509: the PTR of a name that is made of the address was taken away as that of the client before."""
+    duo = pair()
+    _, ack = ask(duo, 7)
+    duo.settle()
+    named = duo.lease("p", ack.yiaddr).fqdn
+    assert named.startswith("dhcp-10-")
+    unsaid = duo.nodes["s"].planner.unsaid
+    assert (unsaid(ack.yiaddr, named), unsaid(ack.yiaddr, "pc.dyn.example.test."), unsaid(1, named)) == (True, False, False)
+
+
 def test_a_name_known_here_is_not_all_that_a_client_of_the_partners_may_have() -> None:
     """make torture, seed 22: a client that was renamed at the partner had its PTR removed, which a lost message of ours had put there
     when it had that name before."""
