@@ -8,13 +8,13 @@ import sys
 import tomllib
 from pathlib import Path
 
-from failoverd.replay.player import Played, RecordingError, Teller, begin, play, segments
+from failoverd.replay.player import Played, RecordingError, Teller, begin, go_on, segments
 
 DAMAGED = 65  # EX_DATAERR
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0: played, whether it diverged or not; 65: it cannot be played, or not to its end (the reason on stderr)."""
+    """0: played, whether it diverged or not; 65: it cannot be played, or a segment of it not to its end (the reasons on stderr)."""
     parser = argparse.ArgumentParser(prog="python -m failoverd.replay")
     parser.add_argument("path", type=Path)
     parser.add_argument("--client", default="", help="only lines about this client (hex octets with colons)")
@@ -23,14 +23,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--verify", action="store_true", help="no lines, only the verdict")
     parser.add_argument("--config", type=Path, help="the server's configuration, for [ddns] name-secret")
     args = parser.parse_args(argv)
+    code = 0
     try:
         secret = _secret(args.config) if args.config is not None else ""
         for start in segments(args.path):
-            _segment(start, args, secret)
+            try:
+                _segment(start, args, secret)
+            except RecordingError as error:  # the others can be played all the same
+                print(error, file=sys.stderr)
+                code = DAMAGED
     except RecordingError as error:
         print(error, file=sys.stderr)
         return DAMAGED
-    return 0
+    return code
 
 
 def _secret(path: Path) -> str:
@@ -41,11 +46,11 @@ def _secret(path: Path) -> str:
 
 
 def _segment(start: Path, args: argparse.Namespace, secret: str) -> None:
-    head, _ = begin(start, secret)
+    head, node = begin(start, secret)
     print(json.dumps({"segment": start.stem, "server": head.server, "version": head.version, "wall": head.wall}))
     count, differs, first, teller, damage = 0, 0, 0, Teller(), None
     try:
-        for played in play(start, secret):
+        for played in go_on(start, node):
             count += 1
             if not played.same:
                 differs += 1

@@ -77,8 +77,8 @@ def begin(start: Path, secret: str = "") -> tuple[Head, Node]:
     try:
         with start.open(encoding="utf-8") as file:
             head = _head(start, file.readline())
-            lines = file.read().splitlines()
-        if not lines or not isinstance(told := json.loads(lines[-1]), dict) or told.get(END) != len(lines) - 1:
+            *lines, rest = file.read().split("\n")  # splitlines() would end a line at U+2028, too, which a text may hold
+        if rest or not lines or not isinstance(told := json.loads(lines[-1]), dict) or told.get(END) != len(lines) - 1:
             raise RecordingError(f"{start}: cut off: the server's memory is not complete")
         return head, snapshot.thaw(lines[:-1], secret or snapshot.STAND_IN)
     except (OSError, UnicodeDecodeError, snapshot.SnapshotError) as error:
@@ -99,7 +99,11 @@ def _head(start: Path, line: str) -> Head:
 
 def play(start: Path, secret: str = "") -> Iterator[Played]:
     """Every step of one segment. RecordingError ends it where the file is damaged; what was played before stands."""
-    _, node = begin(start, secret)
+    yield from go_on(start, begin(start, secret)[1])
+
+
+def go_on(start: Path, node: Node) -> Iterator[Played]:
+    """`play` with the Node that the segment begins with."""
     path = start.with_suffix(STEPS)
     try:
         with path.open(encoding="utf-8") as file:

@@ -46,9 +46,8 @@ def _slots(cls: type) -> tuple[str, ...]:
     return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
-def _allowed(cls: type) -> bool:
-    parts = cls.__module__.split(".")
-    return len(parts) > 1 and parts[0] == "failoverd" and parts[1].split("_")[0] in ROOMS
+def _allowed(module: str) -> bool:
+    return bool(_MODULE.fullmatch(module)) and module.split(".")[1].split("_", maxsplit=1)[0] in ROOMS
 
 
 class _Writer:
@@ -108,7 +107,7 @@ class _Writer:
         return sorted((self.value(each) for each in things), key=repr)
 
     def check(self, cls: type) -> None:
-        if not _allowed(cls):
+        if not _allowed(cls.__module__):
             raise SnapshotError(f"a {cls.__module__}.{cls.__qualname__} cannot be written down")
 
     def record(self, thing: Any) -> list[Any]:
@@ -193,7 +192,7 @@ class _Reader:
         if tag == "m":
             owner = self.value(data[0])
             method = getattr(type(owner), data[1])
-            if not _allowed(type(owner)):
+            if not _allowed(type(owner).__module__):
                 raise SnapshotError(f"a method of a {type(owner).__name__}")
             return method.__get__(owner)
         cls = _class(data[0], data[1])
@@ -224,7 +223,7 @@ class _Reader:
 
 
 def _class(module: str, name: str) -> type:
-    if not _MODULE.fullmatch(module) or module.split(".")[1].split("_", maxsplit=1)[0] not in ROOMS:
+    if not _allowed(module):
         raise SnapshotError(f"a class of {module!r}, which is none of the rooms")
     try:
         cls = getattr(importlib.import_module(module), name)

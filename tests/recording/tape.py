@@ -28,6 +28,6 @@ class Taped:
     def save(self, folder: Path, number: int = 1) -> Path:
         """The two files; the first of them."""
         name = folder / f"{number:06}"
-        name.with_suffix(STEPS).write_text("".join(line + "\n" for line in self.lines))
-        name.with_suffix(START).write_text(self.start)
+        name.with_suffix(STEPS).write_text("".join(line + "\n" for line in self.lines), errors="backslashreplace")
+        name.with_suffix(START).write_text(self.start, errors="backslashreplace")
         return name.with_suffix(START)

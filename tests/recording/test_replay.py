@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from failoverd.ctl.main import main as failoverctl
+from failoverd.ddns.repair import Hold
 from failoverd.dhcp import serve
 from failoverd.failover.dialect import NEWEST
 from failoverd.node import Node
-from failoverd.ports import InterfaceAddresses
+from failoverd.ports import InterfaceAddresses, Output
 from failoverd.replay import snapshot, steps
 from failoverd.replay.__main__ import DAMAGED
 from failoverd.replay.__main__ import main as player
@@ -159,6 +161,39 @@ def test_a_cut_off_start_is_refused(start: Path) -> None:
         start.write_text(kept)
         with pytest.raises(RecordingError, match=start.name):
             begin(start)
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\x7f", "\ud800", "\r\n"], ids=ascii)
+def test_a_text_that_holds_the_end_of_a_line_is_read_as_it_was_written(odd: str, tmp_path: Path) -> None:
+    duo = busy()
+    duo.nodes["p"].planner.repairs.hold(Hold("t", "dyn.example.test.", "root", f"until{odd}monday", 1.0), Output())
+    tape = Taped(duo.nodes["p"])
+    duo.command("p", "partner-down", why=f"it{odd}burns")
+    duo.run(2)
+    played = list(play(tape.save(tmp_path)))
+    assert len(played) == len(tape.lines)
+    assert all(each.same for each in played)
+
+
+def test_a_damaged_segment_hides_no_other(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (2, 3):
+        for suffix in (".start", ".steps"):
+            shutil.copy(start.with_suffix(suffix), tmp_path / f"{number:06}{suffix}")
+    start.write_text("nothing")
+    (tmp_path / "000002.steps").write_text("nothing\n")
+    assert player([str(tmp_path), "--verify"]) == DAMAGED
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["segment"] for line in out.splitlines()] == ["000002", "000002", "000003", "000003"]
+    assert [line.partition(":")[0] for line in err.splitlines()] == [str(start), str(tmp_path / "000002.steps")]
+
+
+def test_a_segment_s_memory_is_read_once(start: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    thawed: list[object] = []
+    thaw = snapshot.thaw
+    monkeypatch.setattr(snapshot, "thaw", lambda lines, secret: thawed.append(secret) or thaw(lines, secret))
+    assert player([str(start), "--verify"]) == 0
+    assert len(thawed) == 1
+    capsys.readouterr()
 
 
 def test_steps_that_end_in_the_middle_are_played_up_to_there(start: Path) -> None:
