@@ -21,3 +21,4 @@ def test_the_unit_says_what_the_daemon_needs() -> None:
     assert set(map(int, keys["RestartPreventExitStatus"].split())) == final
     assert keys["Restart"] == "on-failure"
     assert keys["ProtectSystem"] == "strict"
+    assert keys["OOMPolicy"] == "continue", "the recorder's child is the first to go, and the server goes on"
