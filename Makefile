@@ -5,7 +5,7 @@ KEEP    ?= 0
 N       ?= 1000
 T       ?= 300
 DEPTH   ?= 1
-.PHONY: help docs setup check test test-full demo sim sim-mutants explore fuzz interop replay ddns-stories torture outage bench bench-drain fresh lock
+.PHONY: help docs setup check test test-full demo sim sim-mutants explore fuzz interop replay ddns-stories torture outage bench bench-drain bench-sim fresh lock
 
 help:
 	@echo 'make demo [KEEP=1]  a pair, BIND master and slave, relay and 24 clients in network namespaces, every step checked'
