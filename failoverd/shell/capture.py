@@ -112,7 +112,9 @@ class Capture:
             self._worker = asyncio.get_running_loop().create_task(self._work(), name="capture")
             self.running = True
             self._begin(wall)
-        except OSError as error:
+        except CaptureRefused:
+            raise
+        except Exception as error:
             self._close("")
             raise CaptureRefused(self._said(error)) from error
         if not self.running:
@@ -234,7 +236,8 @@ class Capture:
             code, why = EXIT_UNKNOWN, f"what became of the server's memory cannot be seen: {error!r}"
         self._child = 0
         if code:
-            self._close(why, drop=code == EXIT_LOW)
+            self.ended = self.ended or why  # after the operator's stop, too
+            self._close(self.ended, drop=code == EXIT_LOW)
             with contextlib.suppress(Exception):  # it lies there until its number is the oldest
                 await asyncio.to_thread(unfinished.unlink, missing_ok=True)
 
@@ -273,7 +276,8 @@ class Capture:
     def _kill(self) -> None:
         """The child has nothing to clean up; SIGKILL, because what it inherited hears the others until it has told it not to."""
         if self._child:
-            os.kill(self._child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
 
 
 def _number(path: Path) -> int:
@@ -315,8 +319,7 @@ def _fork(node: Node, wall: float, path: Path, limit: int, low: Callable[[], boo
             error.errno, f"no process can be made to write the server's memory: {os.strerror(error.errno or 0)}"
         ) from error
     if not child:
-        _alone(parent)
-        _child(node, wall, path, limit, low)
+        _child(parent, node, wall, path, limit, low)
     return child
 
 
@@ -329,11 +332,12 @@ def _alone(parent: int) -> None:
         os._exit(EXIT_UNKNOWN)
 
 
-def _child(node: Node, wall: float, path: Path, limit: int, low: Callable[[], bool]) -> NoReturn:
+def _child(parent: int, node: Node, wall: float, path: Path, limit: int, low: Callable[[], bool]) -> NoReturn:
     """In the child: nothing of the parent's is touched, and it ends without cleaning up behind itself."""
     code = EXIT_UNKNOWN
     try:
         gc.disable()
+        _alone(parent)
         signal.set_wakeup_fd(-1)  # the parent's event loop listens at the other end
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)

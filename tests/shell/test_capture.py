@@ -274,6 +274,24 @@ async def test_the_end_of_the_server_waits_for_no_child(recorded: Recorded, monk
     assert [each.stem for each in segments(recorded.capture.directory)] == ["000002"], "the operator's stop waits for it"
 
 
+async def test_a_child_in_which_anything_fails_is_never_a_second_server(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capturing, "_alone", lambda parent: 1 / 0)
+    recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
+    await recorded.ended()
+    assert recorded.capture._child == 0
+    assert "a mistake of ours" in recorded.notes[0][1]
+    await recorded.capture.stop()
+
+
+async def test_what_failed_after_the_operator_s_stop_is_said(recorded: Recorded) -> None:
+    recorded.node.decisions.extend(Note("offered", 1.0, detail="x" * 300) for _ in range(1000))
+    recorded.capture.start(LEAST_BYTES, recorded.duo.now.wall)
+    await recorded.capture.stop()
+    assert "give more" in str(recorded.capture.status()["ended"])
+
+
 async def test_an_operator_s_stop_does_not_wait_for_ever(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     child = await slow_child(recorded, monkeypatch)
     monkeypatch.setattr(capturing, "FINISH_S", 0.1)
