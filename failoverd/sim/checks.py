@@ -397,7 +397,9 @@ def differences(one: Final, other: Final) -> Iterator[Violation]:
 
 def zones_differ(events: list[Event]) -> Iterator[Violation]:
     """(f) Each name that an ACTIVE lease wants is there, and no client's address stands in the zone without a lease. What a lost disk
-    knew of the zone, nobody else knows on a plain link, so leftovers of it are not judged: `ddns check` finds them."""
+    knew of the zone, nobody else knows on a plain link, so leftovers of it are not judged: `ddns check` finds them. That goes for the
+    DHCID of one, too: a name that is the address's own then has the right address under the wrong client, which is a conflict that the
+    operator is told of, and the loser of one gets no PTR (ddns.md 2.3, 2.4; simulator, seed tls1033)."""
     forgot = any(isinstance(event, Replaced) for event in events)
     for event in events:
         if not isinstance(event, Zones):
@@ -413,8 +415,17 @@ def zones_differ(events: list[Event]) -> Iterator[Violation]:
                 )
         for name, address in sorted(have - want if not forgot else ()):
             yield Violation("f", event.t, f"{name} has {address} in the zone, and no lease wants that")
-        yield from _reverse(event, others, have & want, forgot=forgot)
+        strange = _under_a_strangers_dhcid(event)
+        for name in sorted(strange & named if not forgot else ()):
+            yield Violation("f", event.t, f"{name} stands under the DHCID of a client that does not want it")
+        yield from _reverse(event, others, {each for each in have & want if each[0] not in strange}, forgot=forgot)
         yield from _others_and_slave(event)
+
+
+def _under_a_strangers_dhcid(zones: Zones) -> set[str]:
+    """The names that belong to none of the clients whose leases want them."""
+    guards = {(name, value) for name, rtype, value in zones.records if rtype == "DHCID"}
+    return {name for name, _ in guards} - {name for name, _ in guards & set(zones.owners)}
 
 
 def _reverse(zones: Zones, others: set[str], done: set[tuple[str, str]], *, forgot: bool) -> Iterator[Violation]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from failoverd.config import Config, parse_text
+from failoverd.ddns.dhcid import guard
 from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate, ProbeAnswer
 from failoverd.sim.clients import Client, Habits, Segment
 from failoverd.sim.master import Master, Slave
@@ -263,6 +264,8 @@ class Pair:
 
     def zones(self) -> Zones:
         """The zones, and what the servers' leases want, as both see it (checks.never_quiet proves that they see the same)."""
-        wanted = {(lease.fqdn, lease.address) for server in self.servers if server.node for lease in server.active() if lease.fqdn}
+        leases = [lease for server in self.servers if server.node for lease in server.active() if lease.fqdn]
+        wanted = {(lease.fqdn, lease.address) for lease in leases}
+        owners = {(lease.fqdn.lower(), guard(lease.hw, lease.client_id, lease.fqdn)) for lease in leases}
         slave = self.slave.records if self.slave.had_time else None
-        return Zones(self.world.t, self.master.records(), tuple(sorted(wanted)), OTHERS, slave)
+        return Zones(self.world.t, self.master.records(), tuple(sorted(wanted)), OTHERS, slave, tuple(sorted(owners)))

@@ -220,13 +220,14 @@ class Final(NamedTuple):
 
 class Zones(NamedTuple):
     """The zones at the end: (name, type, value), and the names that the servers' ACTIVE leases want: (name, address). `others`: the
-    records of other hosts that were there before; `slave`: what the slave has."""
+    records of other hosts that were there before; `slave`: what the slave has; `owners`: name and DHCID of each of those leases."""
 
     t: float
     records: tuple[tuple[str, str, str], ...]
     wanted: tuple[tuple[str, int], ...]
     others: tuple[tuple[str, str, str], ...] = ()
     slave: tuple[tuple[str, str, str], ...] | None = None
+    owners: tuple[tuple[str, str], ...] = ()
 
 
 Event = (

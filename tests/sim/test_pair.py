@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from failoverd.sim.checks import judge
+from failoverd.sim.checks import judge, zones_differ
 from failoverd.sim.clients import Habits
 from failoverd.sim.pair import Pair, Terms
 from failoverd.sim.run import bound, finish, first_contact, run
 from failoverd.sim.server import RELATIONSHIP
-from failoverd.sim.trace import Answered, Booted, Crashed, Declared, Fault, Held, Moved, Pinged
+from failoverd.sim.trace import Answered, Booted, Crashed, Declared, Event, Fault, Held, Moved, Pinged, Replaced, Zones
 from failoverd.sim.world import World
 
 ROOT = Path(__file__).parent.parent.parent
@@ -71,6 +71,19 @@ def test_seeds_with_the_ping_check() -> None:
 )
 def test_seeds_that_found_a_judge_wrong(seed: str, what: str) -> None:
     assert not run(seed).violations, what
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("mine", [False, True])
+def test_a_name_under_a_strangers_dhcid_is_a_conflict_when_a_disk_was_lost_and_wrong_otherwise(lost: bool, mine: bool) -> None:
+    """Seed tls1033: a disk was rolled back, and the next client of the address wanted the same name; its PTR was missed by a judge."""
+    name, address = "dhcp-10-10-0-16.dyn.example.test.", 0x0A0A0010
+    records = ((name, "A", "10.10.0.16"), (name, "DHCID", "mine" if mine else "other"))
+    events: list[Event] = [Replaced(1.0, "b", "disk rolled back", ())] if lost else []
+    events.append(Zones(2.0, records, ((name, address),), owners=((name, "mine"),)))
+    found = [violation.text for violation in zones_differ(events)]
+    strange = [f"{name} stands under the DHCID of a client that does not want it"]
+    assert found == ([f"16.0.10.10.in-addr.arpa. should point to {name}, it points to []"] if mine else [] if lost else strange)
 
 
 @pytest.mark.slow
