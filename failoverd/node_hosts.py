@@ -16,6 +16,7 @@ from failoverd.dhcp.scope import Reservation, Scopes
 from failoverd.failover.dialect import HOSTS
 from failoverd.failover.endpoint import Endpoint
 from failoverd.leases.lease import FLAG_RESERVED, BindingState, Lease
+from failoverd.leases.rights import Rights
 from failoverd.node_pair import PairTalk
 from failoverd.notes import declare
 from failoverd.ports import Kind, Now, Origin, Stored, Write
@@ -56,6 +57,10 @@ class HostTalk(PairTalk):
     def endpoint_at(self, address: int) -> Endpoint | None:
         """The relationship that an address belongs to."""
         raise AssertionError("House knows it")
+
+    def rights_of(self, relationship: str | None) -> Rights:
+        """The rights of a relationship in this step."""
+        raise AssertionError("House knows them")
 
     def note(self, name: str, now: Now, *, address: int = 0, subject: str = "", detail: str = "") -> None:
         """Say something to the operator."""
@@ -118,6 +123,8 @@ class HostTalk(PairTalk):
                         self.table.keep(address, client)
         self._merge()
         self.unreserve(now)
+        for address, reservation in sorted(self._own_scopes.reserved.items()):
+            self._rest(address, key_of(reservation), now)
 
     def reserved_rows(self, relationship: str) -> list[tuple[bytes, bytes]]:
         """Our own reservations in the subnets that a relationship shares a pool of: (address, client's key), by address."""
@@ -153,6 +160,19 @@ class HostTalk(PairTalk):
         differences = self.one_sided(relationship)
         if differences:
             self.note(ONE_SIDED, now, subject=relationship, detail="; ".join(differences[:SHOWN]))
+
+    def _rest(self, address: int, client: bytes, now: Now) -> None:
+        """An address is reserved that another client had from a pool: to this server's knowledge its lease ends, to the partner's later.
+        Nothing is agreed on outside a pool, so its host waits as after any expiry that the partner may know of (safety.md 12)."""
+        lease, subnet = self.table.get(address), self._own_scopes.subnet_at(address)
+        free = (BindingState.FREE, BindingState.BACKUP, BindingState.ABANDONED)
+        if subnet is None or lease.state in free or lease.flags & FLAG_RESERVED or client in (lease.client, b"\x00" + lease.hw):
+            return
+        names = {pool.relationship for pool in subnet.pools if pool.relationship is not None}
+        waits = [rights.wait_mclt_s + rights.slack_s for rights in map(self.rights_of, names)]
+        until = max(lease.ends, lease.horizon) + max(waits, default=0)
+        if waits and until > max(now.wall, lease.not_before):
+            self.change(lease, lease.evolve(not_before=until), Origin.PARTNER, "reserved for another", now)
 
     def _put_back(self, address: int, now: Now) -> None:
         """The partner no longer reserves it: in its pool again."""

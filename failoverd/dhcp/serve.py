@@ -78,7 +78,8 @@ NOT_LEASED = declare(
 RESERVATION_HELD = declare(
     "reservation-in-use",
     "warning",
-    "The address reserved for this client is held by another client, or was declined.",
+    "The address reserved for this client is held by another client, or was declined. Or another client had it from the pool before, and"
+    " the partner may have gone on with that lease: it rests until that is over (`failoverctl lease ADDRESS`).",
     limited=True,
 )
 

@@ -45,7 +45,8 @@ LONE_BOOT = declare(
 NOT_BEFORE = declare(
     "address-resting",
     "info",
-    "The address must rest: a lease on it may be in use that this pair lost (a database was lost or restored).",
+    "The address must rest: a lease on it may be in use that this pair lost (a database was lost or restored), or it was reserved while it"
+    " was leased to another client, with which the partner may have gone on.",
     limited=True,
 )
 DISPUTED = declare(
@@ -87,8 +88,8 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
         return "" if same else LEASED
     if lease.state is BindingState.ABANDONED:
         return ABANDONED
-    if not rights.failover:
-        return ""
+    if not rights.failover:  # a pool of our own, or a reservation of an address that the partner may have granted before
+        return "" if same or lease.not_before <= now else NOT_BEFORE
     if not rights.may_allocate:
         return rights.why or LONE_BOOT
     if lease.rejected and lease.rejected != 16:

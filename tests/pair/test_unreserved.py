@@ -126,3 +126,36 @@ def test_a_lease_that_a_dhcpd_reserves_keeps_its_flag() -> None:
         duo.nodes[name].table.put(told.evolve(ends=lease.ends + 60, potential=lease.potential + 60), lease.ends + 60)
         duo.nodes[name].unreserve(duo.now)
         assert duo.lease(name, ack.yiaddr).flags == 0
+
+
+# --- what another client had from the pool when it was reserved -----------------------------------------------------------
+
+MCLT_S = 600
+SLACK_S = 60  # the most by which two clocks count as apart
+
+
+def test_a_new_reservation_waits_for_what_the_partner_may_have_granted() -> None:
+    """s was down while p renewed D's lease; it came up with a reservation of x, the link cut, and gave x to the camera at the end that it
+    knew of, which was long before D's."""
+    duo = normal(tls=True)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.settle()
+    duo.run(300)
+    duo.renew("p", 1, x)
+    duo.run(1000)
+    duo.crash("s")
+    duo.cut()
+    duo.run(3)
+    assert kind(duo.renew("p", 1, x)) == "ack"
+    duo.configs["s"] = parse_text(duo.text.replace("[[ddns.zone]]", RESERVE.format(x & 0xFF), 1))
+    duo.start("s")
+    known = duo.lease("s", x).horizon
+    held = duo.lease("p", x).ends
+    assert duo.lease("s", x).ends < held <= known + MCLT_S
+    while duo.now.wall < known + MCLT_S - 60:
+        duo.run(50, 5)
+        assert ask(duo, "s", CAMERA, 0) == "silence"
+    duo.run(3 * SLACK_S, 5)
+    assert ask(duo, "s", CAMERA, 0) == f"ack {x & 0xFF}"
