@@ -155,6 +155,7 @@ class HostTalk(PairTalk):
             self._put_back(address, now)
         for address, client in sorted(told.items()):
             if address not in self._own_scopes.reserved:
+                self._rest(address, client, now)
                 self.table.keep(address, client)
         self._merge()
         differences = self.one_sided(relationship)

@@ -191,8 +191,6 @@ class LeaseTable:
 
     def offered_to(self, address: int, mono: float) -> bytes:
         """The client that holds a live OFFER of this address, b"" for none."""
-        if address in self._kept and address not in self._out and self.get(address).state is not BindingState.ACTIVE:
-            return self._kept[address]
         held = self._offers.get(address)
         return held.client if held is not None and held.until_mono > mono else b""
 
@@ -236,8 +234,8 @@ class LeaseTable:
     # --- the partner's reservations -------------------------------------------------------------------------------------
 
     def keep(self, address: int, client: bytes) -> None:
-        """The partner reserves an address for a client: nobody else gets it here. It leaves its pool when no lease on it is left to be
-        agreed on."""
+        """The partner reserves an address for a client: nobody else gets it here. It leaves its pool when no other client's lease on it is
+        left."""
         if self.pool_of(address) is None and address not in self._out:
             return
         self._kept[address] = client
@@ -270,12 +268,9 @@ class LeaseTable:
         return address in self._kept and address not in self._out and self._kept[address] != client
 
     def _settled(self, lease: Lease) -> bool:
-        """Whether the two servers have nothing to agree on any more: free, or leased to the client it is kept for."""
-        if lease.owed:
-            return False
-        if lease.state is BindingState.ACTIVE:
-            return self._kept[lease.address] in (lease.client, b"\x00" + lease.hw)
-        return lease.state in (BindingState.FREE, BindingState.BACKUP, BindingState.ABANDONED)
+        """Whether nobody but the client that the address is kept for holds it. What is still owed does not matter: the partner, for which
+        the address is in no pool, would refuse it for ever."""
+        return lease.state is not BindingState.ACTIVE or self._kept[lease.address] in (lease.client, b"\x00" + lease.hw)
 
     def _withdraw(self, address: int) -> None:
         state, row = self.pool_of(address), self._rows.get(address)

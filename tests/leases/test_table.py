@@ -194,11 +194,11 @@ def test_what_the_partner_reserves_leaves_its_pool_and_comes_back() -> None:
         table.keep(address, b"\0\1\7")
     assert [table.pool_of(address) is state for address in (1, 2, 3, 4, 9)] == [False, False, True, True, False]
     assert [state.count(each) for each in (BindingState.FREE, BindingState.BACKUP, BindingState.ACTIVE)] == [3, 0, 1]
-    assert table.offered_to(3, 0.0) == b""  # its client still has it
+    assert table.kept_from(b"\0\1\3", 3)  # its client still has it
     table.put(Lease(3, BindingState.EXPIRED, hw=b"\1\3", owed=True), None)
-    assert table.offered_to(3, 0.0) == b"\0\1\7"
+    assert table.pool_of(3) is None  # what is owed of it, the partner would refuse
+    assert not table.kept_from(b"\0\1\3", 3)
     table.put(Lease(3, BindingState.FREE, hw=b"\1\3"), None)
-    assert table.pool_of(3) is None
     first = table.first_free(state, BindingState.FREE, lambda lease: True, 0.0)
     assert first is not None
     assert first.address == 4

@@ -159,3 +159,32 @@ def test_a_new_reservation_waits_for_what_the_partner_may_have_granted() -> None
         assert ask(duo, "s", CAMERA, 0) == "silence"
     duo.run(3 * SLACK_S, 5)
     assert ask(duo, "s", CAMERA, 0) == f"ack {x & 0xFF}"
+
+
+@pytest.mark.parametrize("end", ["expiry", "release"])
+def test_an_address_that_the_partner_reserves_while_it_is_leased_is_its_hosts_after_it(end: str) -> None:
+    """p had x leased to D when s reserved it. D's end was owed to s, which refused it for ever (x is in none of its pools): at p x was in
+    transition for good, its host was not answered, and each attempt was noted."""
+    duo = normal(tls=True, lease="10m")
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.settle()
+    configure(duo, "s", x)
+    rests = max(duo.lease("p", x).horizon, duo.lease("s", x).horizon) + MCLT_S + SLACK_S
+    if end == "release":
+        duo.release("p", 1, x)
+    while duo.now.wall < rests - 120:
+        duo.run(60, 5)
+        assert {ask(duo, name, CAMERA, 0) for name in "ps"} == {"silence"}
+        others = (2, 3) if duo.lease("p", x).state is BindingState.ACTIVE else (1, 2)
+        assert f"ack {x & 0xFF}" not in [ask(duo, "p", mac, x) for mac in others]
+    duo.run(240, 5)
+    assert [ask(duo, name, CAMERA, 0) for name in "ps"] == [f"ack {x & 0xFF}"] * 2
+    duo.run(5)
+    assert not any(node.endpoints["fo"].updates.owed for node in duo.nodes.values())
+    assert not duo.lease("p", x).rejected
+    assert duo.noted("p", "binding-update-refused-by-partner") == 0
+    configure(duo, "s")
+    duo.run(5)
+    settled(duo, x)
