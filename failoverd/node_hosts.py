@@ -13,8 +13,8 @@ from dataclasses import replace
 from failoverd.ddns.names import dotted
 from failoverd.dhcp.probing import FRESH_S, Probing
 from failoverd.dhcp.scope import Reservation, Scopes
-from failoverd.failover.dialect import HOSTS
 from failoverd.failover.endpoint import Endpoint
+from failoverd.failover.private import Ping
 from failoverd.leases.lease import FLAG_RESERVED, BindingState, Lease
 from failoverd.leases.rights import Rights
 from failoverd.node_pair import PairTalk
@@ -24,7 +24,6 @@ from failoverd.ports import Kind, Now, Origin, Stored, Write
 RESERVED_MOST = 10_000  # reservations of one partner that are kept
 KEY_MOST = 255  # octets of a client's key that a frame carries
 SHOWN = 10  # reservations of one side alone that status names
-HEARD = 1
 
 ONE_SIDED = declare(
     "reservation-of-one-server",
@@ -77,31 +76,18 @@ class HostTalk(PairTalk):
         """What became of the pings of this step, to the partners that may hear of it."""
         told, self.probing.untold = self.probing.untold, []
         for endpoint in self.endpoints.values() if told else ():
-            if endpoint.dialect >= HOSTS:
-                endpoint.say_pings(
-                    [
-                        (
-                            each.address.to_bytes(4, "big"),
-                            bytes((each.heard,)) + int(now.wall - now.mono + each.mono).to_bytes(8, "big"),
-                        )
-                        for each in told
-                        if self.endpoint_at(each.address) is endpoint
-                    ]
-                )
+            at = [each for each in told if self.endpoint_at(each.address) is endpoint]
+            endpoint.say_pings([Ping(each.address, each.heard, int(now.wall - now.mono + each.mono)) for each in at])
 
-    def pings_told(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
+    def pings_told(self, relationship: str, pings: Sequence[Ping], now: Now) -> None:
         """The partner's pings: a fresh silence need not be proven again, and who answered is there. Neither changes a lease: what was
         found in use comes as ABANDONED by BNDUPD."""
         endpoint = self.endpoints[relationship]
-        for octets, said in rows:
-            if len(octets) != 4 or len(said) != 9:
-                continue
-            address = int.from_bytes(octets, "big")
-            when = int.from_bytes(said[1:], "big") - (endpoint.record.offset or 0)
-            age = max(now.wall - when, 0.0)
+        for address, heard, wall in pings:
+            age = max(now.wall - wall, 0.0)
             if age > FRESH_S or self.endpoint_at(address) is not endpoint or self.table.get(address).state is BindingState.ACTIVE:
                 continue
-            if said[0] == HEARD:
+            if heard:
                 self.probing.forget(address)
                 self.table.deny(address, now.mono)
             else:

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from failoverd.dhcp.client import client_of
 from failoverd.dhcp.message import MessageType, Packet
 from failoverd.dhcp.probing import AGAIN_S, ANSWERED, MUST_PING, UNSENT, Told, Waiting
-from failoverd.dhcp.serve import Decision
-from failoverd.leases import reclaim
+from failoverd.dhcp.serve import Decision, found_in_use
 from failoverd.leases.allocate import refusal
-from failoverd.leases.rights import ALONE
 from failoverd.notes import Note
 from failoverd.ports import ClientDatagram, Now, Origin, Probe, ProbeAnswer
 
@@ -62,12 +60,11 @@ def answered(node: Node, answer: ProbeAnswer, now: Now) -> None:
 def _abandon(node: Node, address: int, client: bytes, now: Now) -> None:
     """As a DHCPDECLINE does, if nothing has happened to the address meanwhile and it is still ours to give."""
     node.table.take_offer(address)
-    lease, state = node.table.get(address), node.table.pool_of(address)
-    rights = node.rights_of(state.pool.relationship) if state is not None else ALONE
-    if state is None or not rights.serve or rights.resolving or refusal(lease, client, rights, int(now.wall)):
-        return
-    new = reclaim.abandoned(lease, rights, int(now.wall), node.scopes.abandon_s)
-    node.change(lease, new, Origin.CLIENT, ANSWERED, now)
+    lease, state, wall = node.table.get(address), node.table.pool_of(address), int(now.wall)
+    ours = state is not None and not refusal(lease, client, node.rights_of(state.pool.relationship), wall)
+    decision = found_in_use(ANSWERED, lease, node, wall, entitled=ours)
+    if decision.new is not None:
+        node.change(lease, decision.new, Origin.CLIENT, ANSWERED, now)
 
 
 def silent(node: Node, now: Now) -> None:

@@ -459,17 +459,21 @@ def _release(question: Question, house: House) -> Decision:
 
 def _decline(question: Question, house: House) -> Decision:
     address = question.client.requested
-    rights = _rights_at(address, house)
-    lease = house.table.get(address)
-    key = question.client.key
+    lease, key = house.table.get(address), question.client.key
     holds = lease.state is BindingState.ACTIVE and lease.client == key
+    offered = house.table.offered_to(address, question.now.mono) == key
+    return found_in_use(DECLINED, lease, house, question.wall, entitled=holds or offered)
+
+
+def found_in_use(why: str, lease: Lease, house: House, wall: int, *, entitled: bool) -> Decision:
+    """Somebody is at an address that a client was to have: it rests for abandon-time. `entitled`: it was that client's to have."""
+    rights, address = _rights_at(lease.address, house), lease.address
     if not rights.serve or rights.resolving:
         return Decision(rights.why, address=address)
-    if not holds and house.table.offered_to(address, question.now.mono) != key:
+    if not entitled:
         return Decision(NOT_LEASED, address=address)
     house.table.take_offer(address)
-    new = reclaim.abandoned(lease, rights, question.wall, house.scopes.abandon_s)
-    return Decision(DECLINED, lease, new, address=address)
+    return Decision(why, lease, reclaim.abandoned(lease, rights, wall, house.scopes.abandon_s), address=address)
 
 
 def _inform(question: Question, house: House) -> Decision:

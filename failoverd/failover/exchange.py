@@ -14,7 +14,7 @@ from failoverd.failover import message as wire
 from failoverd.failover.dialect import EPOCHS, FACTS, HOSTS
 from failoverd.failover.message import Message, ServerState
 from failoverd.failover.parity import Parity
-from failoverd.failover.private import Frame, FrameKind, Known
+from failoverd.failover.private import Frame, FrameKind, Known, Ping
 from failoverd.failover.transitions import Transitions
 from failoverd.ports import Now
 
@@ -117,7 +117,8 @@ class Exchange(Transitions):
     def _on_hosts(self, frame: Frame, now: Now) -> None:
         """Pings, or a part of the partner's reservations; a part out of turn is dropped, and with it the rest until the next link."""
         if frame.kind is FrameKind.PINGS:
-            self.house.pings_told(self.terms.name, frame.items, now)
+            told = filter(None, map(private.decode_ping, frame.items))
+            self.house.pings_told(self.terms.name, [each._replace(wall=self.by_our_clock(each.wall)) for each in told], now)
         elif frame.part == self._reserved_parts:
             self._reserved_parts += 1
             self._reserved += frame.items
@@ -131,10 +132,10 @@ class Exchange(Transitions):
         if self.dialect >= HOSTS:
             self._to_say.extend(private.frames(FrameKind.RESERVED, self.house.reserved_rows(self.terms.name)))
 
-    def say_pings(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
-        """Who answered a ping, and who did not."""
-        if rows and self.link is not None:
-            self._to_say.extend(private.frames(FrameKind.PINGS, rows))
+    def say_pings(self, pings: Sequence[Ping]) -> None:
+        """Who answered a ping, and who did not, if the partner may hear of it."""
+        if pings and self.link is not None and self.dialect >= HOSTS:
+            self._to_say.extend(private.frames(FrameKind.PINGS, map(private.encode_ping, pings)))
 
     def say_done(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """What of the names of leases is in DNS by now, for the partner."""

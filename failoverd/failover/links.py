@@ -16,7 +16,7 @@ from failoverd.failover import message as wire
 from failoverd.failover.dialect import FACTS, OLDEST, PLAIN, agree
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError, RejectReason, ServerState
 from failoverd.failover.pool_transfer import House
-from failoverd.failover.private import Database
+from failoverd.failover.private import Database, Ping
 from failoverd.failover.record import RelationshipRecord
 from failoverd.failover.terms import Terms
 from failoverd.failover.updates import Updates
@@ -62,8 +62,8 @@ class EndpointHouse(House, Protocol):
     def reservations_told(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
         """All that the partner has reserved there."""
 
-    def pings_told(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
-        """Which addresses answered a ping of the partner's, and which did not."""
+    def pings_told(self, relationship: str, pings: Sequence[Ping], now: Now) -> None:
+        """Which addresses answered a ping of the partner's, and which did not; when, by our clock."""
 
     def take_back_ends(self, relationship: str, now: Now) -> None:
         """Both go to normal: leases that a clock, set back since, had ended too early live again (safety.md 10)."""
@@ -398,8 +398,14 @@ class Links:
         """Contact is proven by the partner's send time, put into our clock. Not before its STATE on this link: until then it may be in
         partner-down for long, and what it sends says nothing of when it went there (safety.md 11, 17)."""
         record = self.record
-        assert record.offset is not None
-        record.proven = min(int(now.wall), max(record.proven, message.time - record.offset))  # both clocks may have been set back
+        record.proven = min(
+            int(now.wall), max(record.proven, self.by_our_clock(message.time))
+        )  # both clocks may have been set back
+
+    def by_our_clock(self, theirs: int) -> int:
+        """A time that the partner tells on an established link, which has measured the offset."""
+        assert self.record.offset is not None
+        return theirs - self.record.offset
 
     def _heard_generation(self, message: Message) -> None:
         """How far the partner's database has come; durable before the ack that this step may send (safety.md 15)."""

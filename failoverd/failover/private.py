@@ -230,6 +230,27 @@ class FrameKind(IntEnum):
     )
 
 
+class Ping(NamedTuple):
+    """What became of a ping: `heard` an answer, at a time in UTC seconds."""
+
+    address: int
+    heard: bool
+    wall: int
+
+
+def encode_ping(ping: Ping) -> tuple[bytes, bytes]:
+    """A row of PINGS; its time is by the sender's clock."""
+    return ping.address.to_bytes(4, "big"), bytes((ping.heard,)) + _U64.pack(ping.wall)
+
+
+def decode_ping(row: Sequence[bytes]) -> Ping | None:
+    """A row of PINGS, its time as sent; None when malformed."""
+    octets, said = row
+    if len(octets) != 4 or len(said) != 9:
+        return None
+    return Ping(int.from_bytes(octets, "big"), said[0] == 1, int.from_bytes(said[1:], "big"))
+
+
 class Frame(NamedTuple):
     """One part of what is said by frames. `items`: each a row of octet strings."""
 

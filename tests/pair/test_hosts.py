@@ -85,6 +85,15 @@ def test_an_address_that_answered_the_partner_is_offered_to_nobody() -> None:
     assert [probe.address for probe in duo.probes["s"]] != [address]
 
 
+@pytest.mark.parametrize(("ahead", "counts"), [(600, True), (550, True), (530, False)])
+def test_the_time_of_a_partners_ping_is_read_by_the_partners_clock(ahead: int, counts: bool) -> None:
+    """Its clock is 600 s ahead: what it says to have happened in 530 s was 70 s ago."""
+    duo = normal(tls=True)
+    duo.nodes["s"].endpoints["fo"].record.offset = 600
+    tell(duo, "s", FrameKind.PINGS, [(LAST.to_bytes(4, "big"), b"\0" + int(duo.now.wall + ahead).to_bytes(8, "big"))])
+    assert duo.nodes["s"].probing.was_silent(LAST, duo.now.mono) is counts
+
+
 def test_what_the_partner_heard_long_ago_or_of_a_leased_address_changes_nothing() -> None:
     duo = normal(tls=True)
     ack = duo.dora("p", 1)
