@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from failoverd.failover.balance_table import age
+
 
 def _half(difference: int) -> int:
     return int(difference / 2)
@@ -32,12 +34,6 @@ def share(free: int, backup: int, primary: bool, max_misbalance: int, max_owners
     return Share(give, hold, thresh, panic)
 
 
-def may_push_back(free: int, backup: int, max_ownership: int) -> bool:
-    """8.2: the secondary is not hoarding, so the primary may hand it a just-freed address of its own client."""
-    hold = ((free + backup) * max_ownership + 50) // 100
-    return _half(free - backup) > -hold
-
-
 def next_run(
     now: int,
     first_free_ends: int | None,
@@ -50,13 +46,8 @@ def next_run(
     last_run: int,
 ) -> int:
     """8.4: when to balance next, without the random 0..4 s. `first_*_ends`: the end of the oldest free address on each side, None for
-    an empty queue (an age of 0)."""
-
-    def age(ends: int | None, own: bool) -> int:
-        if ends is None or ends >= now:
-            return 0
-        part = ((now - ends) * max_misbalance + 50) // 100
-        return part * 2 if own else part
-
-    due = now + min(age(first_free_ends, primary), age(first_backup_ends, not primary), max_balance_s)
+    an empty queue."""
+    free = age(first_free_ends, now, max_misbalance, own=primary)
+    backup = age(first_backup_ends, now, max_misbalance, own=not primary)
+    due = now + min(free, backup, max_balance_s)
     return max(due, last_run + min_balance_s) if last_run else due

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from failoverd.failover.balance import Share
 from failoverd.failover.message import ServerState
+
+if TYPE_CHECKING:
+    from failoverd.failover.balance import Share
 
 S = ServerState
 
@@ -62,7 +64,8 @@ class Asks(StrEnum):
 
 
 class Cell(NamedTuple):
-    """`gives`: the transfer loop runs; `asks`: whether a POOLREQ may follow; `schedules`: the next run is computed anew (8.4)."""
+    """`gives`: the transfer loop runs; `asks`: whether a POOLREQ may follow; `schedules`: the next run is computed anew (8.4), in the
+    place of one that comes later."""
 
     gives: bool
     asks: Asks
@@ -225,19 +228,41 @@ class Side(StrEnum):
     VIRGIN = "it was never used"
 
 
-AGES: dict[tuple[Side, bool], tuple[str, str]] = {
-    (side, own): text
+class Age(NamedTuple):
+    """`times`: so often max-lease-misbalance percent of the time since the end; a never-used address ended at the epoch."""
+
+    times: int
+    why: str
+
+
+_SLOW = "the slower addresses are used up, the later the look; the own side counts twice, since only the owner gives"
+
+AGES: dict[tuple[Side, bool], Age] = {
+    (side, own): Age(times, why)
     for own in (True, False)
-    for side, text in {
-        Side.EMPTY: ("0", "so min-balance decides: an empty side is looked at soonest"),
-        Side.FRESH: ("0", "as an empty side"),
-        Side.USED: (
-            f"{'twice ' if own else ''}max-lease-misbalance percent of the time since",
-            "the slower addresses are used up, the later the look; the own side counts twice, since only the owner gives",
-        ),
-        Side.VIRGIN: ("as if ended at the epoch", "so max-balance decides"),
-    }.items()
+    for side, times, why in (
+        (Side.EMPTY, 0, "so min-balance decides: an empty side is looked at soonest"),
+        (Side.FRESH, 0, "as an empty side"),
+        (Side.USED, 2 if own else 1, _SLOW),
+        (Side.VIRGIN, 2 if own else 1, "so max-balance decides"),
+    )
 }
-"""(head of the queue, the side is the own one) -> its age, and why; the next run is the lesser age of both, min-balance and max-balance."""
+"""(head of the queue, the side is the own one) -> its age; the next run is the lesser age of both, min-balance and max-balance."""
+
+
+def side(ends: int | None, now: int) -> Side:
+    """What the head of a queue is. `ends`: the end of its lease, 0 for never used, None for an empty queue."""
+    if ends is None:
+        return Side.EMPTY
+    if ends >= now:
+        return Side.FRESH
+    return Side.USED if ends else Side.VIRGIN
+
+
+def age(ends: int | None, now: int, max_misbalance: int, *, own: bool) -> int:
+    """How old a side is, in seconds."""
+    part = ((now - (ends or 0)) * max_misbalance + 50) // 100
+    return part * AGES[side(ends, now), own].times
+
 
 assert set(STOPS) == set(product(Pass, (True, False)))

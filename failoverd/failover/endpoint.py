@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from failoverd.failover import message as wire
 from failoverd.failover import reasons, states
-from failoverd.failover.balance_table import GIVES, Trigger
+from failoverd.failover.balance_table import Trigger
 from failoverd.failover.dialect import FACTS
 from failoverd.failover.links import RETRY_S
 from failoverd.failover.maintenance import Maintenance
@@ -65,7 +65,7 @@ class Endpoint(Maintenance):
         elif kind == MessageType.UPDDONE:
             self._on_upddone(now)
         elif kind == MessageType.POOLREQ:
-            moved = self.updates.rebalance(Trigger.POOLREQ, now)[0] if GIVES[self.state] else 0
+            moved = self.balance(Trigger.POOLREQ, now)[0]
             self.send(wire.poolresp(int(now.wall), message.xid, moved))
             self.house.note(reasons.POOL_REQUEST_ANSWERED, now, subject=self.terms.name, detail=str(moved))
         elif kind == MessageType.POOLRESP:

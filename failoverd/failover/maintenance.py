@@ -9,7 +9,6 @@ Nothing is promised from the moment of the order on; the state is entered when t
 
 from __future__ import annotations
 
-from failoverd.failover import message as wire
 from failoverd.failover import reasons, states
 from failoverd.failover.balance_table import Trigger
 from failoverd.failover.message import ServerState
@@ -66,12 +65,7 @@ class Maintenance(Timers):
 
     def rebalance_now(self, now: Now) -> tuple[int, bool]:
         """Hand over what we have too much of, ask for what we have too little of: addresses handed over, and whether we asked."""
-        assert self.link is not None
-        moved, asks = self.updates.rebalance(Trigger.OPERATOR, now)
-        if asks:
-            self.send_at_once(self.link, wire.poolreq(int(now.wall), 0), now, fresh_xid=True)
-            self.house.note(reasons.POOL_ASKED, now, subject=self.terms.name)
-        return moved, asks
+        return self.balance(Trigger.OPERATOR, now)
 
     def tick(self, now: Now, commit_age_s: float) -> None:
         """As Timers, and the order that waits."""

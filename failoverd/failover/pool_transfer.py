@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from failoverd.failover import balance, reasons
-from failoverd.failover.balance_table import PUSH_BACK, STOPS, Pass, Stop, Trigger, asks, goes_on
+from failoverd.failover.balance_table import ON_TRIGGER, PUSH_BACK, STOPS, Pass, Stop, Trigger, asks, goes_on
 from failoverd.failover.bindings import handed, rested
 from failoverd.failover.conflicts import Conflict
 from failoverd.failover.hashing import bucket, key, owner_is_primary
@@ -75,15 +75,15 @@ class PoolTransfer:
         return balance.share(free, backup, terms.primary, terms.max_misbalance, terms.max_ownership)
 
     def rebalance(self, trigger: Trigger, now: Now) -> tuple[int, bool]:
-        """The transfer loop (8.1), in a state in which we give (balance_table.GIVES). Returns how many addresses were handed over, and
-        whether the trigger may send a POOLREQ for what we lack."""
-        moved, short = 0, False
-        self.last_balance = int(now.wall)
+        """What the trigger may do (balance_table.ON_TRIGGER), in a state in which we give: the transfer loop (8.1). Returns how many
+        addresses were handed over, and whether a POOLREQ may be sent for what we lack."""
+        moved, short, gives = 0, False, ON_TRIGGER[trigger, self.terms.primary].gives
         for state in self.pools:
             part = self.share(state)
             short = short or asks(trigger, part, primary=self.terms.primary)
-            moved += self._hand_over(state, part, now)
-        self.unfinished = moved >= TRANSFERS_AT_ONCE
+            moved += self._hand_over(state, part, now) if gives else 0
+        if gives:
+            self.last_balance, self.unfinished = int(now.wall), moved >= TRANSFERS_AT_ONCE
         if moved:
             self.house.note(reasons.POOL_MOVED, now, subject=self.terms.name, detail=f"{moved} addresses")
         return moved, short

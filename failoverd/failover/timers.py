@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from failoverd.failover import message as wire
 from failoverd.failover import reasons
-from failoverd.failover.balance_table import GIVES, ON_TRIGGER, Asks, Trigger
+from failoverd.failover.balance_table import Trigger
 from failoverd.failover.dialect import FACTS
 from failoverd.failover.exchange import Exchange
 from failoverd.failover.links import STEP_S
@@ -14,7 +14,6 @@ from failoverd.ports import LinkConnect, Now, Origin
 S = ServerState
 STAMP_S = 10.0  # operation stamp and last proven contact are durable at least this often (safety.md 11, 14)
 RECOVERING = (S.RECOVER, S.RECOVER_WAIT, S.RECOVER_DONE)
-POOLREQ_S = 5.0  # between two POOLREQs for refused clients
 LINK_STARTUP_S = 15.0  # a link without handshake is closed (failover-protocol.md 4.1)
 
 
@@ -133,25 +132,12 @@ class Timers(Exchange):
 
     def _balance_run(self, now: Now) -> None:
         self.balance_at = None
-        if not GIVES[self.state] or self.link is None:
-            return
-        short = self.updates.rebalance(Trigger.TIMER, now)[1]
-        self._schedule_balance(now)
-        if short:
-            self._ask_for_addresses(now)
+        self.balance(Trigger.TIMER, now)
 
     def client_refused(self, now: Now) -> None:
         """A client was refused because only the partner has free addresses: ask for some now, not at the next balance."""
-        both = GIVES[self.state] and self.record.partner_state is S.NORMAL
-        both = both and ON_TRIGGER[Trigger.REFUSED, self.terms.primary].asks is Asks.ALWAYS
-        if both and self.heard_state and now.mono >= self.next_poolreq:
-            self._ask_for_addresses(now)
-
-    def _ask_for_addresses(self, now: Now) -> None:
-        if self.link is not None:
-            self.next_poolreq = now.mono + POOLREQ_S
-            self.send_at_once(self.link, wire.poolreq(int(now.wall), 0), now, fresh_xid=True)
-            self.house.note(reasons.POOL_ASKED, now, subject=self.terms.name)
+        if self.record.partner_state is S.NORMAL and self.heard_state and now.mono >= self.next_poolreq:
+            self.balance(Trigger.REFUSED, now)
 
     def deadline(self, now: Now) -> float:
         """The mono time of the next thing that `tick` wants to do."""

@@ -11,13 +11,14 @@ from dataclasses import replace
 from failoverd.failover import message as wire
 from failoverd.failover import private, reasons, states, waits
 from failoverd.failover.agreement import Agreement
-from failoverd.failover.balance_table import Trigger
+from failoverd.failover.balance_table import GIVES, ON_TRIGGER, Asks, Trigger
 from failoverd.failover.dialect import EPOCHS
 from failoverd.failover.message import Message, OptionCode, ServerFlag, ServerState
 from failoverd.failover.states import Action, Entry
 from failoverd.ports import Kind, Now, Origin, Write
 
 S = ServerState
+POOLREQ_S = 5.0  # between two POOLREQs, for refused clients
 
 
 class Transitions(Agreement):
@@ -115,8 +116,8 @@ class Transitions(Agreement):
             self._ask(True, now)
         elif cell.action is Action.UPDREQ:
             self._ask(self._forgetful, now)
-        if record.state is S.NORMAL and peer is S.NORMAL:
-            self._schedule_balance(now)
+        if peer is S.NORMAL:
+            self.balance(Trigger.PARTNER_NORMAL, now)
         if self._agree():
             self.persist()
 
@@ -200,8 +201,7 @@ class Transitions(Agreement):
         entry = states.ON_ENTRY[new]
         if entry is Entry.BALANCE:
             self.updates.owe_all_unacked()
-            if self.link is not None:
-                self.updates.rebalance(Trigger.ENTRY, now)
+            self.balance(Trigger.ENTRY, now)
         elif entry is Entry.AUTO_PARTNER_DOWN and self.link is None:
             self._arm_auto_partner_down(now)
         elif entry is Entry.UPDREQ:
@@ -244,12 +244,28 @@ class Transitions(Agreement):
         self.persist()
         self.house.state_moved(self.terms.name, S.PARTNER_DOWN, S.PARTNER_DOWN, now)
 
-    # --- pool balance is due (8.4) ----------------------------------------------------------------------------------------
+    # --- pool balance (8) -------------------------------------------------------------------------------------------------
+
+    def balance(self, trigger: Trigger, now: Now) -> tuple[int, bool]:
+        """What a trigger may do, and in which state (balance_table): how many addresses were handed over, and whether the partner was asked
+        for some."""
+        if not GIVES[self.state] or self.link is None:
+            return 0, False
+        cell, moved, short = ON_TRIGGER[trigger, self.terms.primary], 0, False
+        if cell.gives or cell.asks is not Asks.NEVER:
+            moved, short = self.updates.rebalance(trigger, now)
+        if cell.schedules:
+            self._schedule_balance(now)
+        if short:
+            self.next_poolreq = now.mono + POOLREQ_S
+            self.send_at_once(self.link, wire.poolreq(int(now.wall), 0), now, fresh_xid=True)
+            self.house.note(reasons.POOL_ASKED, now, subject=self.terms.name)
+        return moved, short
 
     def free_changed(self, now: Now) -> None:
         """An address left FREE or BACKUP: the next balance may be due earlier (8.4)."""
-        if self.balance_at is not None and self.record.state is S.NORMAL:
-            self._schedule_balance(now)
+        if self.balance_at is not None:  # the partner was in normal
+            self.balance(Trigger.LEFT_FREE, now)
 
     def _schedule_balance(self, now: Now) -> None:
         wait = max(self.updates.next_balance(int(now.wall)) - now.wall, 0.0)

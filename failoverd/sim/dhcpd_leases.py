@@ -24,6 +24,12 @@ FREED = (B.EXPIRED, B.RELEASED, B.RESET)
 CLIENT_NEEDED = (B.ACTIVE, B.EXPIRED, B.RELEASED)
 
 
+def may_push_back(free: int, backup: int, max_ownership: int) -> bool:
+    """8.2: the secondary does not hoard, so the primary may hand it a just-freed address of its own client."""
+    hold = ((free + backup) * max_ownership + 50) // 100
+    return int((free - backup) / 2) > -hold
+
+
 @dataclass(slots=True)
 class DhcpdLease:
     """One address of the lease file, in dhcpd's own words (6.2). `desired` and `last_xid` are memory only."""
@@ -209,7 +215,7 @@ class DhcpdLeases:
 
     def _peer_short(self) -> bool:
         free, backup = self._counts()
-        return balance.may_push_back(free, backup, 10)
+        return may_push_back(free, backup, 10)
 
     # --- BNDACK (6.6) -----------------------------------------------------------------------------------------------------
 

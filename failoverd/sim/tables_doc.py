@@ -300,8 +300,15 @@ def _balance_rules() -> list[str]:
         "Now and the lesser age of both sides, max-balance at most, min-balance after the last one at least.",
         "",
     ]
-    ages = [[side.value, "own" if own else "partner's", age, reason] for (side, own), (age, reason) in pools.AGES.items()]
+    ages = [
+        [side.value, "own" if own else "partner's", _aging(side, age.times), age.why] for (side, own), age in pools.AGES.items()
+    ]
     return out + table(["head of the queue", "side", "age", "why"], ages)
+
+
+def _aging(side: pools.Side, times: int) -> str:
+    since = "as if ended at the epoch" if side is pools.Side.VIRGIN else "max-lease-misbalance percent of the time since"
+    return ("twice " if times == 2 and side is pools.Side.USED else "") + since if times else "0"
 
 
 def diagram() -> list[str]:

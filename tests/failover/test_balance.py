@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failoverd.failover.balance import may_push_back, next_run, share
+from failoverd.failover.balance import next_run, share
+from failoverd.sim.dhcpd_leases import may_push_back
 
 
 def test_ten_virgin_addresses_all_free_give_five() -> None:

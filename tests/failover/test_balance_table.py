@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from failoverd.failover import balance
-from failoverd.failover.balance import Share, may_push_back, share
+from failoverd.failover import balance, reasons
+from failoverd.failover.balance import Share, share
 from failoverd.failover.balance_table import (
     AGES,
     GIVES,
@@ -30,6 +30,8 @@ from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.pool import Pool
 from failoverd.leases.table import LeaseTable
 from failoverd.ports import Now, Origin
+from failoverd.sim.dhcpd_leases import may_push_back
+from tests.pair.duo import normal
 
 ROLES = (True, False)
 
@@ -44,29 +46,29 @@ def test_the_tables_are_total_and_each_cell_has_its_reason() -> None:
     reasons += [limit.reason for limit in (*STOPS.values(), *PUSH_BACK.values())]
     assert all(all(reason) and reason.follows in ("isc", "draft", "ours") for reason in reasons)
     assert all(reason.why.startswith("Deviation:") is (reason.follows == "ours") for reason in reasons)
-    assert all(all(age) for age in AGES.values())
+    assert all(age.why for age in AGES.values())
 
 
 def test_free_addresses_move_in_normal_only() -> None:
     assert [state for state in ServerState if GIVES[state]] == [ServerState.NORMAL]
 
 
-# failover-protocol.md 8.3 as printed, and our two triggers beside it: gives, POOLREQ.
+# failover-protocol.md 8.3 as printed, and our two triggers beside it: gives, POOLREQ, next run computed.
 PRINTED = {
-    Trigger.ENTRY: (True, Asks.NEVER),
-    Trigger.TIMER: (True, Asks.PANIC),
-    Trigger.POOLREQ: (True, Asks.NEVER),
-    Trigger.REFUSED: (False, Asks.ALWAYS),
-    Trigger.OPERATOR: (True, Asks.SHORT),
-    Trigger.PARTNER_NORMAL: (False, Asks.NEVER),
-    Trigger.LEFT_FREE: (False, Asks.NEVER),
+    Trigger.ENTRY: (True, Asks.NEVER, False),
+    Trigger.TIMER: (True, Asks.PANIC, True),
+    Trigger.POOLREQ: (True, Asks.NEVER, False),
+    Trigger.REFUSED: (False, Asks.ALWAYS, False),
+    Trigger.OPERATOR: (True, Asks.SHORT, False),
+    Trigger.PARTNER_NORMAL: (False, Asks.NEVER, True),
+    Trigger.LEFT_FREE: (False, Asks.NEVER, True),
 }
 
 
 @pytest.mark.parametrize("primary", ROLES)
 @pytest.mark.parametrize("trigger", Trigger)
 def test_each_trigger_does_what_is_printed(trigger: Trigger, primary: bool) -> None:
-    assert ON_TRIGGER[trigger, primary][:2] == PRINTED[trigger]
+    assert ON_TRIGGER[trigger, primary][:3] == PRINTED[trigger]
 
 
 @pytest.mark.parametrize("primary", ROLES)
@@ -101,6 +103,31 @@ def test_each_side_is_as_old_as_8_4_says(side: Side, own: bool) -> None:
     first, second = (ends, 0) if own else (0, ends)
     due = balance.next_run(now, first, second, primary=True, max_misbalance=15, min_balance_s=60, max_balance_s=3600, last_run=now)
     assert due == now + {Side.EMPTY: 60, Side.FRESH: 60, Side.USED: 300 if own else 150, Side.VIRGIN: 3600}[side]
+
+
+# --- the server obeys them ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trigger", Trigger)
+@pytest.mark.parametrize("name", ["p", "s"])
+def test_a_cell_is_executed_whatever_it_says(name: str, trigger: Trigger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Giving and scheduling stood in the table and the deeds elsewhere: a changed cell changed nothing."""
+    duo = normal()
+    endpoint = duo.nodes[name].endpoints["fo"]
+    for gives, asking, schedules in product((True, False), (Asks.NEVER, Asks.ALWAYS), (True, False)):
+        cell = ON_TRIGGER[trigger, name == "p"]._replace(gives=gives, asks=asking, schedules=schedules)
+        monkeypatch.setitem(ON_TRIGGER, (trigger, name == "p"), cell)
+        endpoint.updates.last_balance, endpoint.balance_at, before = 0, None, duo.noted(name, reasons.POOL_ASKED)
+        asked = endpoint.balance(trigger, duo.now)[1]
+        assert (endpoint.updates.last_balance > 0, asked, endpoint.balance_at is not None) == (
+            gives,
+            asking is Asks.ALWAYS,
+            schedules,
+        )
+        duo.tick()
+        assert duo.noted(name, reasons.POOL_ASKED) - before == int(asking is Asks.ALWAYS)
+    monkeypatch.setitem(GIVES, ServerState.NORMAL, False)
+    assert endpoint.balance(trigger, duo.now) == (0, False)
 
 
 # --- the transfer obeys them ----------------------------------------------------------------------------------------------
