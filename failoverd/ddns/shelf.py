@@ -49,6 +49,7 @@ class Shelf:
         self.refused: dict[bytes, int] = {}
         self.changed: dict[tuple[str, str], None] = {}  # kind and name of rows written since the partner was told
         self.left: dict[int, dict[bytes, None]] = {}  # address -> what the partner has not removed there, as far as a look showed
+        self._left_at: dict[bytes, set[int]] = {}  # the addresses of one of them, which goes from here with its row
         self._reverse: dict[str, str] = {}
         for zone in plan.zones:
             name = ",".join(f"{host}:{port}" for host, port in zone.primaries)
@@ -234,7 +235,9 @@ class Shelf:
     def look_later(self, row: Row, addresses: Iterable[int], now: Now) -> None:
         """What the partner was to remove is still there, and its address is in use: it may be right by the partner's own word. When the
         lease of one of `addresses` ends it is not."""
-        for address in addresses:
+        self._put_away(row.key)
+        self._left_at[row.key] = set(addresses)
+        for address in self._left_at[row.key]:
             self.left.setdefault(address, {})[row.key] = None
         self.rest(row, State.CLEAN, 0.0)
         self.later(row, now, PEER_LOOK_S)
@@ -242,9 +245,17 @@ class Shelf:
     def look_again(self, address: int, now: Now) -> None:
         """Nobody has the address any more: the partner removes what it knows of it at once, and the rest it does not know."""
         for key in self.left.pop(address, ()):
+            self._left_at[key].discard(address)
             row = self.rows.get(key)
             if row is not None and row.owner == PEER and not row.want and key not in self.busy:
                 self.later(row, now, PEER_FIRST_LOOK_S)
+
+    def _put_away(self, key: bytes) -> None:
+        """No end of a lease is waited for any more."""
+        for address in self._left_at.pop(key, ()):
+            del self.left[address][key]
+            if not self.left[address]:
+                del self.left[address]
 
     def removed_there(self, row: Row, now: Now, out: Output) -> None:
         """The partner says, or the zone shows, that nothing is left; a message of ours may still put it there, or did after all."""
@@ -280,6 +291,7 @@ class Shelf:
         self.changed.setdefault((row.kind, row.name))
         self.refused.pop(row.key, None)
         self.migrating.discard(row.key)
+        self._put_away(row.key)
         out.writes.append(Write(Kind.DDNS, row.key, None, Origin.DNS, cause))
 
     def doubtful(self) -> set[bytes]:

@@ -437,3 +437,23 @@ def test_a_doubt_that_is_over_makes_no_storm_at_a_name_of_somebody_else() -> Non
     for _ in range(20):
         rig.pass_time(60)  # fails when it does not come to rest
     assert rig.rows()["fwd", "a.example.test."].state is State.CONFLICT
+
+
+def test_what_was_left_to_the_partner_is_forgotten_with_its_row() -> None:
+    """Each new name of a client that keeps its address left a key behind, until the lease ended."""
+    rig = Rig()
+    rig.planner.nameless = lambda *_: True
+    for number in range(5):
+        rig.change(lease(10, 1, f"n{number}.example.test.", cltt=1000 + number))
+        rig.run()
+        rig.change(lease(10, 1, f"n{number}.example.test.", cltt=1000 + number, partner_cltt=1001 + number), Origin.PARTNER)
+        rig.change(lease(10, 1, "", cltt=1000 + number, partner_cltt=1002 + number), Origin.PARTNER)
+        rig.pass_time(4000)
+        left = rig.planner._shelf.left
+        assert set(left) == {NET + 10}
+        assert len(left[NET + 10]) == 2
+        rig.told(f"r10.{REVERSE}", f"fn{number}.example.test.")
+        for zone, name in ((FORWARD, f"n{number}.example.test."), (REVERSE, f"10.{REVERSE}")):
+            del rig.master.zones[zone].names[name]
+        assert left == {}
+        assert rig.rows() == {}
