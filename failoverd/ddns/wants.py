@@ -6,12 +6,15 @@ name that two clients ask for; of one client's leases the newest is shown (RFC 4
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from failoverd.ddns.dhcid import guard
 from failoverd.ddns.names import reverse_name
 from failoverd.ddns.zone import DnsPlan
 from failoverd.leases.lease import NEVER, NO_FORWARD, NO_REVERSE, BindingState, Lease
+
+FEW = 8  # claims of a name that are looked through; where more clients share one ("iphone"), those of each are kept by its DHCID
 
 
 class Claim(NamedTuple):
@@ -32,13 +35,13 @@ class Claim(NamedTuple):
     starts: int = 0
 
 
-def _newest(claims: dict[int, Claim], owner: str) -> int:
-    """The address of a client that got the newest lease or renewal: the one that its name shows (RFC 4703 5.3.2). Both servers hold the
-    same times, so they agree. 0 for none. Of equals the one that came last."""
+def _newest(claims: Iterable[Claim]) -> int:
+    """The address of one client's claims that got the newest lease or renewal: the one that its name shows (RFC 4703 5.3.2). Both servers
+    hold the same times, so they agree. 0 for none. Of equals the one that came last."""
     found, since = 0, 0
-    for address, claim in claims.items():
-        if claim.guard == owner and claim.forward and claim.starts >= since:
-            found, since = address, claim.starts
+    for claim in claims:
+        if claim.forward and claim.starts >= since:
+            found, since = claim.address, claim.starts
     return found
 
 
@@ -78,6 +81,43 @@ class Claims:
 
     def __init__(self) -> None:
         self._by_name: dict[str, dict[int, Claim]] = {}
+        self._crowds: dict[
+            str, dict[str, dict[int, None]]
+        ] = {}  # name that more than a few want -> DHCID -> addresses, as they came
+
+    def enter(self, name: str, claim: Claim) -> None:
+        """A claim in its place, or at the end of the line, where one stands that another client had at its address."""
+        before = self._by_name.get(name, {}).get(claim.address)
+        if before is not None and before.guard != claim.guard:
+            self.drop(name, claim.address)
+        claims, crowd = self._by_name.setdefault(name, {}), self._crowds.get(name)
+        claims[claim.address] = claim
+        if crowd is not None:
+            crowd.setdefault(claim.guard, {})[claim.address] = None
+        elif len(claims) > FEW:
+            crowd = self._crowds[name] = {}
+            for each in claims.values():
+                crowd.setdefault(each.guard, {})[each.address] = None
+
+    def drop(self, name: str, address: int) -> Claim | None:
+        """A lease no longer wants the name. Its claim, None when it had none."""
+        claims, crowd = self._by_name.get(name, {}), self._crowds.get(name)
+        claim = claims.pop(address, None)
+        if claim is not None and crowd is not None:
+            crowd[claim.guard].pop(address)
+            if not crowd[claim.guard]:
+                del crowd[claim.guard]
+        if not claims:
+            self._by_name.pop(name, None)
+            self._crowds.pop(name, None)
+        return claim
+
+    def _of_client(self, name: str, owner: str) -> list[Claim]:
+        """The claims of one client on a name, in their order. Costs the same however many others there are."""
+        claims, crowd = self._by_name.get(name, {}), self._crowds.get(name)
+        if crowd is None:
+            return [claim for claim in claims.values() if claim.guard == owner]
+        return [claims[address] for address in crowd.get(owner, ())]
 
     def of(self, name: str) -> tuple[Claim, ...]:
         """All claims on a name, oldest first."""
@@ -92,21 +132,18 @@ class Claims:
         newest of a client that has several.
         """
         name = name or lease.fqdn
-        claims = self._by_name.setdefault(name, {})
         owner, ttl = guard(lease.hw, lease.client_id, name), ttl_of(lease, plan)
-        before = claims.get(lease.address)
+        before = self._by_name.get(name, {}).get(lease.address)
         if before is not None and before.guard == owner:
             ttl = ttl if ttl * 2 <= before.ttl else before.ttl
-        elif before is not None:
-            del claims[lease.address]  # another client: it stands at the end of the line
-        shown = _newest(claims, owner)
+        shown = _newest(self._of_client(name, owner))
         claim = Claim(
             lease.address, owner, ttl, mine, not lease.dns & NO_FORWARD, pointer_of(lease) if pointer is None else pointer
         )
         claim = claim._replace(hw=lease.hw, client_id=lease.client_id, cased=lease.hostname, wish=lease.fqdn, starts=lease.starts)
-        claims[lease.address] = claim
+        self.enter(name, claim)
         same = before is not None and claim._replace(starts=before.starts) == before
-        return not same or _newest(claims, owner) != shown
+        return not same or _newest(self._of_client(name, owner)) != shown
 
     def point(self, name: str, address: int, pointer: str) -> None:
         """The PTR of a claim stands at another name now."""
@@ -114,22 +151,12 @@ class Claims:
         if (claim := claims.get(address)) is not None:
             claims[address] = claim._replace(pointer=pointer)
 
-    def enter(self, name: str, claim: Claim) -> None:
-        """A claim that was on another name."""
-        self._by_name.setdefault(name, {})[claim.address] = claim
-
-    def drop(self, name: str, address: int) -> None:
-        """A lease no longer wants the name."""
-        claims = self._by_name.get(name)
-        if claims is not None and claims.pop(address, None) is not None and not claims:
-            del self._by_name[name]
-
     def newest(self, name: str, address: int) -> None:
-        """Put a claim at the end of its line: at boot, the address that the row shows."""
-        claims = self._by_name.get(name, {})
-        claim = claims.pop(address, None)
+        """Put a claim at the end of its line: at boot, the address that the row shows. Of a client's leases that began in the same second
+        it stays the one that is shown."""
+        claim = self.drop(name, address)
         if claim is not None:
-            claims[address] = claim
+            self.enter(name, claim)
 
     def own(self, name: str) -> None:
         """The partner is down: we speak for all claims of a name."""
@@ -147,8 +174,8 @@ class Claims:
         if not claims:
             return None, 0
         if take:
-            taker = self._by_name[name][_newest(self._by_name[name], claims[-1].guard)]
+            taker = self._by_name[name][_newest(self._of_client(name, claims[-1].guard))]
             return taker, sum(claim.guard != taker.guard for claim in claims)
         owner = holder if any(claim.guard == holder for claim in claims) else claims[0].guard
-        chosen = self._by_name[name][_newest(self._by_name[name], owner)]
+        chosen = self._by_name[name][_newest(self._of_client(name, owner))]
         return chosen, sum(claim.guard != chosen.guard for claim in claims)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import timeit
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from failoverd.ddns.dhcid import guard
 from failoverd.ddns.rows import State
-from failoverd.ddns.wants import claimed_name, pointer_of, ttl_of, wanted_name
+from failoverd.ddns.wants import Claims, claimed_name, pointer_of, ttl_of, wanted_name
 from failoverd.ddns.zone import DnsPlan, Zone
 from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, BindingState, Lease
 from failoverd.ports import Origin
@@ -166,3 +171,71 @@ def test_ttl_as_a_part_of_the_lease() -> None:
     assert ttl_of(one, DnsPlan(ZONES, ttl_percent=100)) == 3600
     assert ttl_of(one, DnsPlan(ZONES, ttl_percent=1)) == 600
     assert ttl_of(one, DnsPlan(ZONES, ttl_s=5, ttl_percent=50)) == 5
+
+
+def walked(leases: list[Lease], name: str, holder: str, take: bool) -> tuple[int, int]:
+    """What `select` says, by a walk over all leases in the order in which they came."""
+    owners = [guard(each.hw, each.client_id, name) for each in leases]
+    if not leases:
+        return 0, 0
+    owner = owners[-1] if take else holder if holder in owners else owners[0]
+    mine = [each for each, whose in zip(leases, owners, strict=True) if whose == owner]
+    newest = max(each.starts for each in mine)
+    return [each.address for each in mine if each.starts == newest][-1], len(leases) - len(mine)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["put", "put", "put", "drop", "newest"]), st.integers(10, 26), st.integers(1, 4)), max_size=60
+    ),
+    st.booleans(),
+)
+def test_a_crowd_that_wants_one_name_is_as_a_walk_over_its_leases_says(steps: list[tuple[str, int, int]], take: bool) -> None:
+    """Where many clients share a name the claims of each are kept by its DHCID."""
+    claims, line = Claims(), []
+    holder = guard(lease(10, 2).hw, b"", H1)
+    for number, (what, host, client) in enumerate(steps):
+        there = [each for each in line if each.address == NET + host]
+        if what == "put":
+            new = lease(host, client, starts=1000 + number % 7)
+            changed = claims.put(new, PLAN, mine=True)
+            if there and there[0].client == new.client:
+                before = walked([each for each in line if each.client == new.client], H1, "", take=False)
+                line[line.index(there[0])] = new
+                assert changed is (before != walked([each for each in line if each.client == new.client], H1, "", take=False))
+            else:
+                line = [each for each in line if each not in there] + [new]
+                assert changed
+        else:
+            getattr(claims, what)(H1, NET + host)
+            line = [each for each in line if each not in there] + (there if what == "newest" else [])
+        assert [claim.address for claim in claims.of(H1)] == [each.address for each in line]
+        chosen, losers = claims.select(H1, holder, take)
+        assert (chosen.address if chosen else 0, losers) == walked(line, H1, holder, take)
+
+
+def test_a_renewal_costs_the_same_however_many_clients_share_its_name() -> None:
+    """Each renewal of a client that is called as thousands are walked over all of them, before its DHCPACK."""
+
+    def renewal_s(others: int) -> float:
+        claims = Claims()
+        for number in range(others + 1):
+            claims.put(lease(number, 1, hw=b"\x01\x02" + number.to_bytes(5, "big")), PLAN, mine=True)
+        mine = lease(others, 1, hw=b"\x01\x02" + others.to_bytes(5, "big"))
+        return min(timeit.repeat(lambda: claims.put(mine, PLAN, mine=True), number=50, repeat=7))
+
+    assert renewal_s(5000) < 10 * renewal_s(0)
+
+
+def test_of_leases_that_began_in_one_second_the_one_that_is_shown_stays_over_a_restart() -> None:
+    """At boot the leases come in another order than they were granted in."""
+    rig = Rig()
+    for host in (20, 10):
+        rig.change(lease(host, 1))
+        rig.run()
+    assert f"{H1} A 192.0.2.10" in rig.zone()
+    rig.leases = dict(sorted(rig.leases.items()))
+    rig.boot()
+    rig.change(lease(30, 2))  # the name is looked at again
+    rig.run()
+    assert f"{H1} A 192.0.2.10" in rig.zone()
