@@ -179,6 +179,7 @@ class Pair:
             client.habits = replace(habits, on_s=1e9, roam=0.0, decline=0.0, fresh=0.0, secs="high", greedy=False, hostile=False)
         for name, rtype, value in OTHERS:
             self.master.put(name, rtype, value)
+        self.slave.refresh()  # as every slave does when it starts
         clocks = (("a", terms.skew_s[0]), ("b", terms.skew_s[1]))
         world.trace.add(
             Started(world.t, world.seed, terms.mclt_s, clocks, terms.pools(), terms.lone_boot == "serve", terms.delay_s)
