@@ -17,6 +17,12 @@ def both_claims(lease: Lease, binding: Binding) -> int:
     return max(lease.disputed, lease.ends, lease.potential, binding.ends or 0, binding.potential or 0)
 
 
+def later_end(lease: Lease, ends: int, potential: int) -> Lease:
+    """A lease that both servers granted to its client, in answer to one broadcast: a duel decides who tells, never to take back a promise.
+    The later end stands, and the partner hears of it. `ends`, `potential`: of the other one of the two grants."""
+    return lease.evolve(ends=max(lease.ends, ends), potential=max(lease.potential, potential), owed=True, rejected=0)
+
+
 def handed(lease: Lease, state: BindingState, now: Now) -> Lease:
     """A free address changes hands (6.8): starts and potential are now, the name is forgotten."""
     wall = int(now.wall)

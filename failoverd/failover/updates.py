@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from failoverd.failover import message as wire
 from failoverd.failover import private, reasons
-from failoverd.failover.bindings import both_claims, take_client
+from failoverd.failover.bindings import both_claims, later_end, take_client
 from failoverd.failover.conflicts import Conflict, claim_of, claim_told
 from failoverd.failover.dialect import NAMES
 from failoverd.failover.message import Binding, Message, RejectReason, ServerState
@@ -28,13 +28,15 @@ class Updates(UpdateQueue):
         partner has judged the conflicts already."""
         binding = wire.binding(message)
         names = self._names(message, link, now)
-        refused = self._judge(binding, rights, state, ruled, now)
+        misplaced = self._misplaced(binding)
+        refused = misplaced or self._judge(binding, rights, state, ruled, now)
         if refused is not None:
             reason, text = refused
             name = reasons.LESS_CRITICAL if reason == RejectReason.LESS_CRITICAL_BINDING else reasons.REFUSED_BY_US
             self.house.note(name, now, address=binding.address or 0, subject=self.terms.name, detail=f"{int(reason)} {text}")
             link.send(wire.bnd_reject(int(now.wall), message.xid, binding.address, reason, text))
-            self._keep_claim(binding, state, now)
+            if misplaced is None:
+                self._keep_claim(binding, state, now)
             return
         assert binding.address is not None
         ack = wire.bndack(int(now.wall), message.xid, binding.address)
@@ -78,11 +80,9 @@ class Updates(UpdateQueue):
         self._contested("ours", lease, binding, until, state, now)
 
     def _keep_end(self, lease: Lease, binding: Binding, now: Now) -> None:
-        """The partner's grant to the very client that has ours, which we refused in a duel: both answered one broadcast, and the client
-        may have taken that ACK. The later end stands, and the partner, which may have taken ours, hears of it."""
-        ends, potential = max(lease.ends, binding.ends or 0), max(lease.potential, binding.potential or 0)
-        if ends > lease.ends:
-            new = lease.evolve(ends=ends, potential=potential, owed=True, rejected=0)
+        """The partner's grant to the very client that has ours, which we refused in a duel: the client may have taken that ACK."""
+        if (binding.ends or 0) > lease.ends:
+            new = later_end(lease, binding.ends or 0, binding.potential or 0)
             self.house.change(lease, new, Origin.PARTNER, "later end", now)
 
     def _contested(self, won: str, lease: Lease, binding: Binding, until: int, state: ServerState, now: Now) -> None:
@@ -92,8 +92,8 @@ class Updates(UpdateQueue):
             Conflict(self.terms.name, lease.address, won, claim_of(lease), claim_told(binding), until, state.words, int(now.wall))
         )
 
-    def _judge(self, binding: Binding, rights: Rights, state: ServerState, ruled: bool, now: Now) -> tuple[int, str] | None:
-        """The reject code and its text, or None to accept."""
+    def _misplaced(self, binding: Binding) -> tuple[int, str] | None:
+        """The reject code and its text for what is of no lease of this relationship, and changes none; None for one that is."""
         if binding.address is None or binding.state is None:
             return RejectReason.MISSING_BINDING_INFORMATION, "binding update lacks required options"
         pool = self.house.table.pool_of(binding.address)
@@ -101,6 +101,12 @@ class Updates(UpdateQueue):
             return RejectReason.ILLEGAL_IP_ADDRESS, "unknown IP address"
         if pool.pool.relationship != self.terms.name:
             return RejectReason.ILLEGAL_IP_ADDRESS, "IP address is covered by a different failover relationship state"
+        return None
+
+    def _judge(self, binding: Binding, rights: Rights, state: ServerState, ruled: bool, now: Now) -> tuple[int, str] | None:
+        """The reject code and its text, or None to accept."""
+        assert binding.address is not None
+        assert binding.state is not None
         xid = self.in_flight.get(binding.address)
         flight = self.flights[xid] if xid is not None else None
         verdict = judge(
@@ -161,9 +167,8 @@ class Updates(UpdateQueue):
         if state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
             if old.state is BindingState.ACTIVE and old.ends > new.ends:
-                # Both answered one broadcast and the client may have taken our ACK, or an earlier one of ours that ends later: a duel
-                # decides who tells, never to take back a promise. The partner hears of the later end.
-                new.ends, new.potential, new.owed = old.ends, max(new.potential, old.potential), True
+                # The client may have taken our ACK, or an earlier one of ours that ends later.
+                new = later_end(new, old.ends, old.potential)
         xid = self.in_flight.pop(address, None)
         if xid is not None:  # theirs was better: our update in flight is void, its ack will be ignored (6.3 step 4)
             del self.flights[xid]

@@ -9,6 +9,7 @@ from failoverd.config import parse_text
 from failoverd.dhcp import probing
 from failoverd.failover import message as wire
 from failoverd.failover import private
+from failoverd.failover.bindings import binding_of
 from failoverd.failover.private import FrameKind, frames
 from failoverd.leases import table
 from failoverd.leases.lease import BindingState
@@ -223,3 +224,20 @@ def test_malformed_reservations_and_parts_out_of_turn_are_dropped() -> None:
     endpoint.say_reserved()
     tell(duo, "p", FrameKind.RESERVED, [(b"\x0a\x00\x00", MAC), (b"\x0a\x00\x00\x70", b""), (b"\x0a\x00\x00\x71", b"\x07x")])
     assert duo.nodes["p"].theirs["fo"] == {}
+
+
+def test_a_refused_update_of_an_address_in_no_pool_moves_no_end() -> None:
+    """s has reserved x for the camera and granted it; p, with x in its pool (a plain link, an old file), told its own grant to the camera.
+    s refused that, x is in no pool of its own, and took over p's later end all the same."""
+    duo = normal(other=[("[[ddns.zone]]", RESERVE.format(100))])
+    assert ask(duo, "s", CAMERA, 0) == "ack 100"
+    before, refused = duo.lease("s", FIRST), duo.noted("s", "binding-update-refused")
+    endpoint = duo.nodes["s"].endpoints["fo"]
+    assert endpoint.link is not None
+    later = before.evolve(ends=before.ends + 9000, potential=before.potential + 9000)
+    for state in (BindingState.ACTIVE, BindingState.EXPIRED):
+        message = wire.bndupd(int(duo.now.wall), 900, binding_of(later.evolve(state=state)))
+        endpoint.link_bytes(endpoint.link.number, wire.encode(message), duo.now)
+        duo.tick()
+    assert duo.noted("s", "binding-update-refused") == refused + 2
+    assert duo.lease("s", FIRST) == before
