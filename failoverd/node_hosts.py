@@ -15,6 +15,7 @@ from failoverd.dhcp.probing import FRESH_S, Probing
 from failoverd.dhcp.scope import Reservation, Scopes
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.private import Ping
+from failoverd.failover.reasons import PRIVATE_IGNORED
 from failoverd.leases.lease import FLAG_RESERVED, BindingState, Lease
 from failoverd.leases.rights import Rights
 from failoverd.node_pair import PairTalk
@@ -36,6 +37,13 @@ TOO_MANY = declare(
     "error",
     f"The partner has more than {RESERVED_MOST} reservations in the subnets of this relationship; the others are not known here. Give both"
     " servers the same file.",
+)
+
+NOT_SHARED = declare(
+    "reservations-not-shared",
+    "warning",
+    "The partner told reservations of addresses that are none of this relationship's: in a pool of another one, or of none, or in a subnet"
+    " that shares no pool with the partner. They are ignored; the detail names some. Give both servers the same file.",
 )
 
 Reserved = dict[int, bytes]
@@ -103,7 +111,8 @@ class HostTalk(PairTalk):
         for name in self.endpoints:
             text = stored.meta.get(_row(name))
             if text is not None:
-                self.theirs[name] = {address: bytes.fromhex(client) for address, client in json.loads(text)}
+                told = {address: bytes.fromhex(client) for address, client in json.loads(text)}
+                self.theirs[name] = {address: client for address, client in told.items() if self._may_reserve(name, address)}
                 for address, client in self.theirs[name].items():
                     if address not in self._own_scopes.reserved:
                         self.table.keep(address, client)
@@ -125,9 +134,20 @@ class HostTalk(PairTalk):
     def reservations_told(self, relationship: str, rows: Sequence[Sequence[bytes]], now: Now) -> None:
         """All that the partner has reserved, in the place of what it told before."""
         told: Reserved = {}
+        malformed, foreign = 0, set()
         for octets, client in rows:
-            if len(octets) == 4 and len(client) > 1 and client[0] in (0, 1):
-                told[int.from_bytes(octets, "big")] = client
+            address = int.from_bytes(octets, "big")
+            if len(octets) != 4 or len(client) < 2 or client[0] not in (0, 1):
+                malformed += 1
+            elif self._may_reserve(relationship, address):
+                told[address] = client
+            else:
+                foreign.add(address)
+        if malformed:
+            self.note(PRIVATE_IGNORED, now, subject=relationship, detail=f"{malformed} malformed reservations")
+        if foreign:
+            detail = f"{len(foreign)}: {', '.join(map(dotted, sorted(foreign)[:SHOWN]))}"
+            self.note(NOT_SHARED, now, subject=relationship, detail=detail)
         if len(told) > RESERVED_MOST:
             self.note(TOO_MANY, now, subject=relationship, detail=str(len(told)))
             told = dict(sorted(told.items())[:RESERVED_MOST])
@@ -147,6 +167,14 @@ class HostTalk(PairTalk):
         differences = self.one_sided(relationship)
         if differences:
             self.note(ONE_SIDED, now, subject=relationship, detail="; ".join(differences[:SHOWN]))
+
+    def _may_reserve(self, relationship: str, address: int) -> bool:
+        """Whether an address is the partner's to reserve: in a pool of its relationship, or in none and in a subnet that has such a pool.
+        One in no subnet of ours is kept, too: it changes nothing here, and status names it."""
+        home, subnet = self.table.home_of(address), self._own_scopes.subnet_at(address)
+        if home is not None:
+            return home.pool.relationship == relationship
+        return subnet is None or any(pool.relationship == relationship for pool in subnet.pools)
 
     def _rest(self, address: int, client: bytes, now: Now) -> None:
         """An address is reserved that another client had from a pool: to this server's knowledge its lease ends, to the partner's later.

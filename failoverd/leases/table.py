@@ -107,8 +107,10 @@ class LeaseTable:
 
     def pool_of(self, address: int) -> PoolState | None:
         """The pool that holds the address, None outside every pool (a reservation's address)."""
-        if address in self._out:
-            return None
+        return None if address in self._out else self.home_of(address)
+
+    def home_of(self, address: int) -> PoolState | None:
+        """The pool in whose ranges the address lies, also while the partner reserves it."""
         i = bisect_right(self._firsts, address) - 1
         if i >= 0 and address <= self._ranges[i][1]:
             return self._ranges[i][2]

@@ -11,6 +11,7 @@ from failoverd.failover import message as wire
 from failoverd.failover import private
 from failoverd.failover.bindings import binding_of
 from failoverd.failover.private import FrameKind, frames
+from failoverd.failover.reasons import PRIVATE_IGNORED
 from failoverd.leases import table
 from failoverd.leases.lease import BindingState
 from failoverd.ports import ProbeAnswer
@@ -241,3 +242,27 @@ def test_a_refused_update_of_an_address_in_no_pool_moves_no_end() -> None:
         duo.tick()
     assert duo.noted("s", "binding-update-refused") == refused + 2
     assert duo.lease("s", FIRST) == before
+
+
+def test_the_partner_reserves_nothing_of_another_pool() -> None:
+    """10.0.0.90 is in a pool of p alone; what the partner told took it out of that pool, and gave it to the partner's host."""
+    alone = ('range = ["10.0.0.100-', 'range = ["10.0.0.90"]\nserver = "p"\n[[subnet.pool]]\nrange = ["10.0.0.100-')
+    duo = normal(tls=True, edits=[alone])
+    endpoint, x = duo.nodes["p"].endpoints["fo"], 0x0A00005A
+    rows = [(each.to_bytes(4, "big"), MAC) for each in (x, FIRST, 0x0A000050)]
+    endpoint.say_reserved()
+    tell(duo, "p", FrameKind.RESERVED, rows)
+    assert duo.nodes["p"].theirs["fo"] == {FIRST: MAC, 0x0A000050: MAC}  # in the shared pool, and in no pool
+    assert duo.nodes["p"].table.pool_of(x) is not None
+    assert [note.detail for note in duo.notes["p"] if note.name == node_hosts.NOT_SHARED] == ["1: 10.0.0.90"]
+    duo.crash("p")
+    duo.configs["p"] = parse_text(duo.text.replace("10.0.0.90", "10.0.0.80-10.0.0.90"))  # 10.0.0.80, too, is p's alone now
+    duo.start("p")
+    assert duo.nodes["p"].theirs["fo"] == {FIRST: MAC}
+
+
+def test_malformed_reservations_are_noted() -> None:
+    duo = normal(tls=True)
+    duo.nodes["p"].endpoints["fo"].say_reserved()
+    tell(duo, "p", FrameKind.RESERVED, [(b"\x0a\x00\x00", MAC), (b"\x0a\x00\x00\x70", b""), (b"\x0a\x00\x00\x71", b"\x07x")])
+    assert [note.detail for note in duo.notes["p"] if note.name == PRIVATE_IGNORED] == ["3 malformed reservations"]
