@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from failoverd.dhcp.client import client_of
 from failoverd.dhcp.message import MessageType, Packet
-from failoverd.dhcp.probing import AGAIN_S, ANSWERED, MUST_PING, UNSENT, Told, Waiting
+from failoverd.dhcp.probing import AGAIN_S, ANSWERED, MUST_PING, OVERTAKEN, UNSENT, Told, Waiting
 from failoverd.dhcp.serve import Decision, found_in_use
 from failoverd.leases.allocate import refusal
 from failoverd.notes import Note
@@ -21,6 +21,9 @@ def begin(node: Node, decision: Decision, datagram: ClientDatagram, packet: Pack
     due = now.mono + decision.probe_s
     discover = packet.message_type == MessageType.DISCOVER
     waiting = Waiting(datagram, client_of(packet).key, packet.hw, due, decision.must_probe, discover)
+    earlier = node.probing.waits(decision.address)
+    if earlier is not None and earlier.client != waiting.client:
+        _note(node, OVERTAKEN, now, earlier, decision.address)
     if node.probing.hold(decision.address, waiting):
         node.out.at_once.append(Probe(decision.address))
 

@@ -53,6 +53,13 @@ TOO_MANY = declare(
     " it; it was not answered, and asks again.",
     limited=True,
 )
+OVERTAKEN = declare(
+    "ping-overtaken",
+    "info",
+    "A client waited for the ping of an address that another client is to be offered now (more OFFERs were out than are remembered). It"
+    " gets no answer, and asks again.",
+    limited=True,
+)
 MUST_PING = declare(
     "ping-needed",
     "warning",

@@ -20,6 +20,8 @@ from failoverd.ports import Now
 
 S = ServerState
 FRAMES_A_STEP = 20
+FRAMES_WAIT = 4 * private.MOST_PARTS  # more than all that is said at the begin of a link
+ROWS_HEARD = 20_000  # reservations of one telling, twice what is kept (node_hosts.py); of more the rest is not even gathered
 
 
 class Exchange(Transitions):
@@ -27,6 +29,7 @@ class Exchange(Transitions):
 
     parity: Parity | None = None
     _to_say: deque[bytes]
+    _unsaid = 0  # frames for which there was no room in it
     _reserved: list[tuple[bytes, ...]]
     _reserved_parts: int
 
@@ -60,7 +63,7 @@ class Exchange(Transitions):
         if self.parity.known and not self.parity.equal:
             self.house.note(reasons.CONFIG_DIFFERS, now, subject=self.terms.name, detail="; ".join(self.parity.differences))
         if self.parity.wanted:
-            self._to_say.extend(self.parity.begin(self.house.config_sections()))
+            self._say(self.parity.begin(self.house.config_sections()))
         self._on_their_database(message, f"its epoch was {before}, and is {self.record.partner_epoch}" if fell else "", now)
         self._on_our_database(message, forgotten, now)
         why = self._recovers_at_once(standing)
@@ -101,15 +104,19 @@ class Exchange(Transitions):
             return
         frame = private.decode_frame(data)
         if frame is None:
-            self.house.note(reasons.PRIVATE_IGNORED, now, subject=self.terms.name, detail=f"frame {data[:2].hex()}")
+            self._ignored(f"frame {data[:2].hex()}", now)
         elif frame.kind is FrameKind.DONE:
             self.house.names_done(self.terms.name, frame.items, now)
         elif frame.kind in (FrameKind.PINGS, FrameKind.RESERVED):
             if self.dialect >= HOSTS:
                 self._on_hosts(frame, now)
-        elif self.parity is not None:
+            else:
+                self._ignored(f"{frame.kind.name} in dialect {self.dialect}", now)
+        elif self.parity is None or not self.parity.takes(frame):
+            self._ignored(f"{frame.kind.name} part {frame.part} out of turn", now)
+        else:
             before = self.parity.complete
-            self._to_say.extend(self.parity.heard(frame))
+            self._say(self.parity.heard(frame))
             if self.parity.complete and not before:
                 detail = "; ".join(self.parity.differences)
                 self.house.note(reasons.CONFIG_DIFFERS, now, subject=self.terms.name, detail=detail)
@@ -117,35 +124,56 @@ class Exchange(Transitions):
     def _on_hosts(self, frame: Frame, now: Now) -> None:
         """Pings, or a part of the partner's reservations; a part out of turn is dropped, and with it the rest until the next link."""
         if frame.kind is FrameKind.PINGS:
-            told = filter(None, map(private.decode_ping, frame.items))
+            told = list(filter(None, map(private.decode_ping, frame.items)))
+            if len(told) < len(frame.items):
+                self._ignored(f"{len(frame.items) - len(told)} malformed pings", now)
             self.house.pings_told(self.terms.name, [each._replace(wall=self.by_our_clock(each.wall)) for each in told], now)
-        elif frame.part == self._reserved_parts:
+        elif frame.part != self._reserved_parts:
+            self._ignored(f"{frame.kind.name} part {frame.part} out of turn, {self._reserved_parts} is next", now)
+        else:
             self._reserved_parts += 1
-            self._reserved += frame.items
+            room = ROWS_HEARD - len(self._reserved)
+            self._reserved += frame.items[:room]
+            if len(frame.items) > room:
+                self._ignored(f"{len(frame.items) - room} reservations beyond {ROWS_HEARD}", now)
             if self._reserved_parts == frame.parts:
                 self.house.reservations_told(self.terms.name, self._reserved, now)
                 self._reserved = []
+
+    def _ignored(self, what: str, now: Now) -> None:
+        self.house.note(reasons.PRIVATE_IGNORED, now, subject=self.terms.name, detail=what)
+
+    def _say(self, data: Iterable[bytes]) -> None:
+        """Frames that wait for their turn."""
+        for each in data:
+            if len(self._to_say) < FRAMES_WAIT:
+                self._to_say.append(each)
+            else:
+                self._unsaid += 1
 
     def say_reserved(self) -> None:
         """All our reservations, once for each link."""
         self._reserved, self._reserved_parts = [], 0
         if self.dialect >= HOSTS:
-            self._to_say.extend(private.frames(FrameKind.RESERVED, self.house.reserved_rows(self.terms.name)))
+            self._say(private.frames(FrameKind.RESERVED, self.house.reserved_rows(self.terms.name)))
 
     def say_pings(self, pings: Sequence[Ping]) -> None:
         """Who answered a ping, and who did not, if the partner may hear of it."""
         if pings and self.link is not None and self.dialect >= HOSTS:
-            self._to_say.extend(private.frames(FrameKind.PINGS, map(private.encode_ping, pings)))
+            self._say(private.frames(FrameKind.PINGS, map(private.encode_ping, pings)))
 
     def say_done(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """What of the names of leases is in DNS by now, for the partner."""
         if self.link is not None and self.dialect >= FACTS:
-            self._to_say.extend(private.frames(FrameKind.DONE, rows))
+            self._say(private.frames(FrameKind.DONE, rows))
 
     def _speak(self, now: Now) -> None:
         """A slice of the frames that wait."""
         if self.link is None or self.dialect < FACTS:
             return
+        if self._unsaid:
+            self.house.note(reasons.PRIVATE_UNSAID, now, subject=self.terms.name, detail=str(self._unsaid))
+            self._unsaid = 0
         for _ in range(min(FRAMES_A_STEP, len(self._to_say))):
             message = wire.contact(int(now.wall), self.next_xid())
             message.options.append((private.FRAME, self._to_say.popleft()))

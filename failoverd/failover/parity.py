@@ -49,9 +49,13 @@ class Parity:
         self._sections = sections
         return frames(FrameKind.SECTIONS, ((_field(name, LONGEST_NAME), _short(sections[name])) for name in sorted(sections)))
 
+    def takes(self, frame: Frame) -> bool:
+        """Whether it is this frame's turn."""
+        return not self.complete and frame.part == self._next[frame.kind]
+
     def heard(self, frame: Frame) -> Iterable[bytes]:
         """One frame of the partner's; what is to be said to it. A part out of turn is dropped: its comparison then stays incomplete."""
-        if self.complete or frame.part != self._next[frame.kind]:
+        if not self.takes(frame):
             return ()
         self._next[frame.kind] += 1
         last = frame.part + 1 == frame.parts

@@ -162,6 +162,13 @@ OUR_DATABASE = declare(
 PRIVATE_IGNORED = declare(
     "partner-private-ignored",
     "info",
-    "The partner said something private that is malformed, or of a version that this failoverd does not know. It was ignored.",
+    "The partner said something private that is malformed, out of turn, too much, or of a version that this failoverd does not know. It was"
+    " ignored.",
     limited=True,
+)
+PRIVATE_UNSAID = declare(
+    "partner-private-unsaid",
+    "warning",
+    "So much waits to be told to the partner beside its leases (names that are in DNS, pings, reservations) that so many messages were left"
+    " out. Names are told again when both servers enter normal the next time.",
 )

@@ -7,11 +7,11 @@ import pytest
 from failoverd import node_hosts
 from failoverd.config import parse_text
 from failoverd.dhcp import probing
+from failoverd.failover import exchange, private
 from failoverd.failover import message as wire
-from failoverd.failover import private
 from failoverd.failover.bindings import binding_of
 from failoverd.failover.private import FrameKind, frames
-from failoverd.failover.reasons import PRIVATE_IGNORED
+from failoverd.failover.reasons import PRIVATE_IGNORED, PRIVATE_UNSAID
 from failoverd.leases import table
 from failoverd.leases.lease import BindingState
 from failoverd.ports import ProbeAnswer
@@ -221,6 +221,8 @@ def test_malformed_reservations_and_parts_out_of_turn_are_dropped() -> None:
     before = duo.nodes["p"].theirs["fo"]
     tell(duo, "p", FrameKind.RESERVED, [(b"\x0a\x00\x00\x70", MAC)])  # a second telling on one link
     assert duo.nodes["p"].theirs["fo"] == before
+    (note,) = (note for note in duo.notes["p"] if note.name == PRIVATE_IGNORED)
+    assert note.detail == "RESERVED part 0 out of turn, 1 is next"
     endpoint = duo.nodes["p"].endpoints["fo"]
     endpoint.say_reserved()
     tell(duo, "p", FrameKind.RESERVED, [(b"\x0a\x00\x00", MAC), (b"\x0a\x00\x00\x70", b""), (b"\x0a\x00\x00\x71", b"\x07x")])
@@ -242,6 +244,17 @@ def test_a_refused_update_of_an_address_in_no_pool_moves_no_end() -> None:
         duo.tick()
     assert duo.noted("s", "binding-update-refused") == refused + 2
     assert duo.lease("s", FIRST) == before
+
+
+def test_a_client_whose_ping_another_one_overtakes_is_noted() -> None:
+    duo = normal(ping=True)
+    duo.discover("p", 1, secs=10)
+    (probe,) = duo.probes["p"]
+    duo.nodes["p"].table.take_offer(probe.address)  # as when too many are out
+    duo.discover("p", 2, secs=10, requested=probe.address)
+    assert [note.client[1:] for note in duo.notes["p"] if note.name == probing.OVERTAKEN] == [bytes.fromhex("020000000001")]
+    duo.discover("p", 2, secs=10, requested=probe.address)
+    assert duo.noted("p", probing.OVERTAKEN) == 1
 
 
 def test_the_partner_reserves_nothing_of_another_pool() -> None:
@@ -266,3 +279,35 @@ def test_malformed_reservations_are_noted() -> None:
     duo.nodes["p"].endpoints["fo"].say_reserved()
     tell(duo, "p", FrameKind.RESERVED, [(b"\x0a\x00\x00", MAC), (b"\x0a\x00\x00\x70", b""), (b"\x0a\x00\x00\x71", b"\x07x")])
     assert [note.detail for note in duo.notes["p"] if note.name == PRIVATE_IGNORED] == ["3 malformed reservations"]
+
+
+def test_no_more_reservations_are_gathered_than_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A telling may have 4096 parts; they were all kept until the last one."""
+    monkeypatch.setattr(exchange, "ROWS_HEARD", 100)
+    duo = normal(tls=True)
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint.say_reserved()
+    rows = [((0x0A000200 + each).to_bytes(4, "big"), MAC) for each in range(250)]
+    tell(duo, "p", FrameKind.RESERVED, rows)
+    assert len(duo.nodes["p"].theirs["fo"]) == 100
+    details = [note.detail for note in duo.notes["p"] if note.name == PRIVATE_IGNORED]
+    assert sum(int(each.split()[0]) for each in details) == 150, details
+
+
+def test_no_more_frames_wait_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "FRAMES_WAIT", 30)
+    duo = normal(tls=True)
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    for _ in range(50):
+        endpoint.say_pings([private.Ping(FIRST, False, 0)])
+    duo.settle()
+    assert [note.detail for note in duo.notes["p"] if note.name == PRIVATE_UNSAID] == ["20"]
+    assert not endpoint.speaks
+
+
+def test_frames_that_nobody_asked_for_are_noted() -> None:
+    duo = normal(tls=True)
+    tell(duo, "p", FrameKind.SECTIONS, [(b"x", b"y")])  # the configurations are equal: nothing is compared
+    tell(duo, "p", FrameKind.PINGS, [(b"\x0a", b"\x01" + bytes(8)), (FIRST.to_bytes(4, "big"), b"\x01")])
+    details = [note.detail for note in duo.notes["p"] if note.name == PRIVATE_IGNORED]
+    assert details == ["SECTIONS part 0 out of turn", "2 malformed pings"]
