@@ -5,7 +5,7 @@ The sums are balance.py's; here the leases change hands through `house.change`. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from failoverd.failover import balance, reasons
@@ -115,34 +115,27 @@ class PoolTransfer:
         )
 
     def _hand_over(self, state: PoolState, part: balance.Share, now: Now) -> int:
-        own = BindingState.FREE if self.terms.primary else BindingState.BACKUP
+        """Both passes (8.1). How many went to the partner."""
+        table, primary, moved = self.house.table, self.terms.primary, 0
+        if goes_on(STOPS[Pass.PARTNERS, True], part.give, part.hold):
+            theirs = [table.get(each) for each in (state.free if primary else state.backup) if self._partners(each)]
+            moved = self._walk(Pass.PARTNERS, theirs, part, 0, now)
+        own = BindingState.FREE if primary else BindingState.BACKUP
+        return self._walk(Pass.ANY, table.free_in_order(state, own), part, moved, now)
+
+    def _walk(self, step: Pass, leases: Iterable[Lease], part: balance.Share, moved: int, now: Now) -> int:
+        """One pass, after `moved` addresses of the pool: how many they are then. What is unsettled or rests stays: the partner does not
+        know until when (safety.md 15)."""
         other = BindingState.BACKUP if self.terms.primary else BindingState.FREE
-        table, give, moved = self.house.table, part.give, 0
-
-        def movable(lease: Lease) -> bool:
-            """Settled, and not resting: the partner does not know until when (safety.md 15)."""
-            return not lease.owed and rested(lease, now)
-
-        affine = STOPS[Pass.PARTNERS, True]
-        theirs = (
-            [a for a in (state.free if self.terms.primary else state.backup) if self._partners(a)]
-            if goes_on(affine, give, part.hold)
-            else []
-        )
-        for address in theirs:
-            if not goes_on(affine, give, part.hold) or moved >= TRANSFERS_AT_ONCE:
+        for lease in leases:
+            limit = STOPS[step, self.house.table.has_row(lease.address) and lease.ends > 0]
+            if limit.stop is Stop.NEVER_GIVEN:
+                continue
+            if moved >= TRANSFERS_AT_ONCE or not goes_on(limit, part.give - moved, part.hold):
                 break
-            lease = table.get(address)
-            if movable(lease):
+            if not lease.owed and rested(lease, now):
                 self.house.change(lease, handed(lease, other, now), Origin.TIMER, "balance", now)
-                give, moved = give - 1, moved + 1
-        for lease in table.free_in_order(state, own):
-            used = table.has_row(lease.address) and lease.ends > 0
-            if moved >= TRANSFERS_AT_ONCE or not goes_on(STOPS[Pass.ANY, used], give, part.hold):
-                break
-            if movable(lease):
-                self.house.change(lease, handed(lease, other, now), Origin.TIMER, "balance", now)
-                give, moved = give - 1, moved + 1
+                moved += 1
         return moved
 
     def _partners(self, address: int) -> bool:
