@@ -7,6 +7,7 @@ gets it from both servers, outside failover. It is kept on disk, so that a resta
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ from failoverd.ports import Kind, Now, Origin, Stored, Write
 
 RESERVED_MOST = 10_000  # reservations of one partner that are kept
 KEY_MOST = 255  # octets of a client's key that a frame carries
+OURS = "reservations"  # the store's row of our own, those of pooled addresses
 SHOWN = 10  # reservations of one side alone that status names
 
 ONE_SIDED = declare(
@@ -117,7 +119,7 @@ class HostTalk(PairTalk):
                     if address not in self._own_scopes.reserved:
                         self.table.keep(address, client)
         self._merge()
-        self.unreserve(now)
+        self.unreserve(stored, now)
         for address, reservation in sorted(self._own_scopes.reserved.items()):
             self._rest(address, key_of(reservation), now)
 
@@ -187,34 +189,55 @@ class HostTalk(PairTalk):
         waits = [rights.wait_mclt_s + rights.slack_s for rights in map(self.rights_of, names)]
         until = max(lease.ends, lease.horizon) + max(waits, default=0)
         if waits and until > max(now.wall, lease.not_before):
-            self.change(lease, lease.evolve(not_before=until), Origin.PARTNER, "reserved for another", now)
+            self.change(lease, lease.evolve(not_before=until), Origin.TIMER, "reserved for another", now)
 
     def _put_back(self, address: int, now: Now) -> None:
         """The partner no longer reserves it: in its pool again."""
         self.table.unkeep(address)
         self._unreserved(address, now)
 
-    def unreserve(self, now: Now) -> None:
-        """What the configuration reserved when it was leased, and neither it nor the partner reserves now."""
-        for address in sorted(lease.address for lease in self.table.rows() if lease.flags & FLAG_RESERVED):
+    def unreserve(self, stored: Stored, now: Now) -> None:
+        """At boot: what the configuration reserved when it was last read, or when it was leased, and reserves no longer."""
+        before, pooled = set(json.loads(stored.meta.get(OURS, "[]"))), self._pooled()
+        if pooled != before:
+            record = json.dumps(sorted(pooled), separators=(",", ":"))
+            self.out.writes.append(Write(Kind.META, OURS.encode(), record, Origin.BOOT, "reservations"))
+        flagged = {lease.address for lease in self.table.rows() if lease.flags & FLAG_RESERVED}
+        for address in sorted(flagged | (before - pooled)):
             self._unreserved(address, now)
+
+    def _pooled(self) -> set[int]:
+        """The addresses that we reserve in the range of a shared pool: part of that pool when the reservation is gone."""
+        found: set[int] = set()
+        for subnet in self.config.subnets:
+            ranges = sorted(each for pool in subnet.pools if pool.relationship in self.endpoints for each in pool.ranges())
+            for address in (each.address for each in subnet.reservations):
+                at = bisect_right(ranges, (address, 0xFFFFFFFF)) - 1
+                if at >= 0 and address <= ranges[at][1]:
+                    found.add(address)
+        return found
 
     def _unreserved(self, address: int, now: Now) -> None:
         """An address is part of its pool again. What became of it while it was reserved, the partner was never told, and it may hold
         another view: a lease is told; one that has ended is over when the partner agrees, as in any pool (failover-protocol.md 7.4),
-        so that not both take the address for their own free half."""
-        lease, endpoint = self.table.get(address), self.endpoint_at(address)
-        if endpoint is None or _by_dhcpd(lease, endpoint):
+        so that not both take the address for their own free half. Where nothing was granted here, the partner may have leased it, and
+        go on for as long as it reserves it: it rests for a whole lease."""
+        lease, endpoint, subnet = self.table.get(address), self.endpoint_at(address), self._own_scopes.subnet_at(address)
+        if endpoint is None or subnet is None or _by_dhcpd(lease, endpoint):
             return
-        state, rewind = lease.state, lease.rewind
+        new = lease.evolve(flags=lease.flags & ~FLAG_RESERVED)
         if lease.flags & FLAG_RESERVED:
-            if state not in (BindingState.ACTIVE, BindingState.ABANDONED):
-                state = BindingState.EXPIRED if lease.hw else BindingState.RESET  # a partner refuses EXPIRED without a client
-            rewind = state  # nothing is known of the partner's view, so nothing is rewound (safety.md 13)
-        elif state is not BindingState.ACTIVE and not lease.owed:
-            return
-        new = lease.evolve(state=state, rewind=rewind, flags=lease.flags & ~FLAG_RESERVED, owed=True, rejected=0)
-        self.change(lease, new, Origin.PARTNER, "no longer reserved", now)
+            if lease.state not in (BindingState.ACTIVE, BindingState.ABANDONED):  # a partner refuses EXPIRED without a client
+                new.state = BindingState.EXPIRED if lease.hw else BindingState.RESET
+            new.rewind = new.state  # nothing is known of the partner's view, so nothing is rewound (safety.md 13)
+            new.owed = True
+        elif lease.state in (BindingState.FREE, BindingState.BACKUP):
+            until = int(now.wall) + subnet.max_lease_s + self.rights_of(endpoint.terms.name).slack_s
+            new.not_before = max(lease.not_before, until)
+        else:
+            new.owed = True
+        new.rejected = 0 if new.owed else lease.rejected
+        self.change(lease, new, Origin.TIMER, "no longer reserved", now)
 
     def _merge(self) -> None:
         """Scopes with the partners' reservations among our own, which come first."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from failoverd.config import parse_text
+from failoverd.failover.message import Framer, MessageType
 from failoverd.leases.lease import FLAG_RESERVED, BindingState
 from tests.pair.duo import Duo, kind, normal
 from tests.pair.test_hosts import CAMERA, MAC, RESERVE, ask
@@ -121,10 +122,10 @@ def test_a_lease_that_a_dhcpd_reserves_keeps_its_flag() -> None:
         lease = duo.lease(name, ack.yiaddr)
         told = lease.evolve(flags=FLAG_RESERVED, acked=lease.potential, acked_end=lease.ends)
         duo.nodes[name].table.put(told, lease.ends)
-        duo.nodes[name].unreserve(duo.now)
+        duo.nodes[name].unreserve(duo.disks[name].stored(), duo.now)
         assert duo.lease(name, ack.yiaddr).flags == FLAG_RESERVED
         duo.nodes[name].table.put(told.evolve(ends=lease.ends + 60, potential=lease.potential + 60), lease.ends + 60)
-        duo.nodes[name].unreserve(duo.now)
+        duo.nodes[name].unreserve(duo.disks[name].stored(), duo.now)
         assert duo.lease(name, ack.yiaddr).flags == 0
 
 
@@ -188,3 +189,67 @@ def test_an_address_that_the_partner_reserves_while_it_is_leased_is_its_hosts_af
     configure(duo, "s")
     duo.run(5)
     settled(duo, x)
+
+
+# --- what was reserved, and this server knows nothing of ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("half", ["p", "s"])
+def test_a_reservation_that_is_removed_here_first_rests_while_the_partner_still_leases_it(tls: bool, half: str) -> None:
+    """Both reserved x, and the camera had it from the other server alone. This one was restarted without the line, had x in its free half
+    at once, and gave it to another client: on a plain link it cannot know better, on any while the link is cut."""
+    duo = normal(tls=tls)
+    duo.run(5)
+    other = "s" if half == "p" else "p"
+    x = theirs(duo) if half == "s" else 0x0A0000C7
+    configure(duo, "ps", x)
+    assert ask(duo, other, CAMERA, 0) == f"ack {x & 0xFF}"
+    if tls:
+        duo.cut()
+        duo.run(61)
+        for name in (half, other):
+            duo.crash(name)
+            duo.configs[name] = duo.config
+            duo.start(name)
+            duo.run(61)
+            assert duo.state(name) == "communications-interrupted"
+    else:
+        configure(duo, half)
+    assert ask(duo, half, 1, x) not in (f"ack {x & 0xFF}", "silence")
+    assert kind(duo.renew(other, CAMERA, x)) == "ack"
+    duo.heal()
+    if not tls:
+        configure(duo, other)
+    duo.until(lambda: duo.states() == ("normal", "normal"), 120)
+    duo.run(5)
+    settled(duo, x)
+    assert duo.lease(half, x).client == MAC
+
+
+@pytest.mark.parametrize("half", ["p", "s"])
+def test_an_address_that_only_the_partner_reserved_rests_until_its_lease_is_told(half: str) -> None:
+    """The partner says that x is no reservation any more, and falls silent before it says that the camera has it."""
+    duo = normal(tls=True)
+    duo.run(5)
+    other = "s" if half == "p" else "p"
+    x = theirs(duo) if half == "s" else 0x0A0000C7
+    configure(duo, other, x)
+    assert ask(duo, other, CAMERA, 0) == f"ack {x & 0xFF}"
+    duo.hold_bytes = lambda sender, data: any(message.kind == MessageType.BNDUPD for message in Framer().feed(data))
+    configure(duo, other)
+    assert x not in duo.nodes[half].theirs["fo"]
+    assert ask(duo, half, 1, x) not in (f"ack {x & 0xFF}", "silence")
+
+
+def test_an_address_that_nobody_had_is_free_again_when_no_lease_of_its_reservation_can_be_left() -> None:
+    duo = normal(last=101, lease="10m", edits=[('max-lease-time = "1d"', 'max-lease-time = "20m"')])
+    configure(duo, "ps", 0x0A000065)
+    configure(duo, "ps")
+    given = [ask(duo, name, mac, 0) for mac in (1, 2, 3) for name in "ps"]
+    assert "ack 100" in given
+    assert "ack 101" not in given
+    duo.run(1100, 5)
+    assert "ack 101" not in [ask(duo, name, 4, 0x0A000065) for name in "ps"]
+    duo.run(120 + SLACK_S, 5)
+    assert "ack 101" in [ask(duo, name, 5, 0x0A000065) for name in "ps"]
