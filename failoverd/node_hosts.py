@@ -15,6 +15,7 @@ from failoverd.ddns.names import dotted
 from failoverd.dhcp.probing import FRESH_S, Probing
 from failoverd.dhcp.scope import Reservation, Scopes
 from failoverd.failover.endpoint import Endpoint
+from failoverd.failover.message import Binding
 from failoverd.failover.private import Ping
 from failoverd.failover.reasons import PRIVATE_IGNORED
 from failoverd.leases.lease import FLAG_RESERVED, BindingState, Lease
@@ -190,6 +191,23 @@ class HostTalk(PairTalk):
         until = max(lease.ends, lease.horizon) + max(waits, default=0)
         if waits and until > max(now.wall, lease.not_before):
             self.change(lease, lease.evolve(not_before=until), Origin.TIMER, "reserved for another", now)
+
+    def claim_refused(self, relationship: str, binding: Binding, now: Now) -> bool:
+        """The partner leased to another client what we have reserved: it had not heard of that (a plain link, an older file). The host
+        waits until that lease is over; True when it does not, for it has a lease already."""
+        address = binding.address or 0
+        reservation, lease = self._own_scopes.reserved.get(address), self.table.get(address)
+        hosts = binding.hw or b"", binding.client_id or b""
+        ours = reservation is not None and self._may_reserve(relationship, address)
+        if reservation is None or not ours or key_of(reservation) in (b"\x00" + hosts[0], b"\x01" + hosts[1]):
+            return False
+        if lease.state is BindingState.ACTIVE and lease.flags & FLAG_RESERVED:
+            return True
+        rights = self.rights_of(relationship)
+        until = max(binding.ends or 0, binding.potential or 0) + rights.wait_mclt_s + rights.slack_s
+        if until > max(now.wall, lease.not_before):
+            self.change(lease, lease.evolve(not_before=until), Origin.PARTNER, "reserved, leased by the partner", now)
+        return False
 
     def _put_back(self, address: int, now: Now) -> None:
         """The partner no longer reserves it: in its pool again."""

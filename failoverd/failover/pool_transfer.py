@@ -13,6 +13,7 @@ from failoverd.failover.balance_table import ON_TRIGGER, PUSH_BACK, STOPS, Pass,
 from failoverd.failover.bindings import handed, rested
 from failoverd.failover.conflicts import Conflict
 from failoverd.failover.hashing import bucket, key, owner_is_primary
+from failoverd.failover.message import Binding
 from failoverd.failover.private import LeaseNames
 from failoverd.failover.terms import Terms
 from failoverd.leases.lease import BindingState, Lease
@@ -51,6 +52,9 @@ class House(Protocol):
 
     def update_answered(self, address: int, generation: int, now: Now) -> None:
         """The partner has answered the update that told this generation of a lease."""
+
+    def claim_refused(self, relationship: str, binding: Binding, now: Now) -> bool:
+        """The partner leases an address that is in no pool here; it was refused. Whether a host of ours has it at the same time."""
 
     def contested(self, conflict: Conflict) -> None:
         """Keep that two clients were granted one address, and which of them has it now."""

@@ -37,6 +37,9 @@ class Updates(UpdateQueue):
             link.send(wire.bnd_reject(int(now.wall), message.xid, binding.address, reason, text))
             if misplaced is None:
                 self._keep_claim(binding, state, now)
+            elif binding.state == BindingState.ACTIVE and self.house.claim_refused(self.terms.name, binding, now):
+                lease = self.house.table.get(binding.address or 0)
+                self._contested("ours", lease, binding, both_claims(lease, binding), state, now)
             return
         assert binding.address is not None
         ack = wire.bndack(int(now.wall), message.xid, binding.address)

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from failoverd import status
 from failoverd.config import parse_text
+from failoverd.failover import reasons
 from failoverd.failover.message import Framer, MessageType
 from failoverd.leases.lease import FLAG_RESERVED, BindingState
 from tests.pair.duo import Duo, kind, normal
@@ -189,6 +191,38 @@ def test_an_address_that_the_partner_reserves_while_it_is_leased_is_its_hosts_af
     configure(duo, "s")
     duo.run(5)
     settled(duo, x)
+
+
+@pytest.mark.parametrize("name", ["p", "s"])
+def test_a_host_waits_for_a_lease_that_the_partner_gave_without_knowing_of_its_reservation(name: str) -> None:
+    """A plain link, and the line in one file only: the partner leased x, of its own half, to a client, and told so. That was refused, for x
+    is in no pool here, and forgotten: the camera got x, too."""
+    duo = normal(lease="10m")
+    duo.run(5)
+    other = "s" if name == "p" else "p"
+    x = theirs(duo) if other == "s" else 0x0A0000C7
+    configure(duo, name, x)
+    assert ask(duo, other, 1, x) == f"ack {x & 0xFF}"
+    duo.run(5)
+    rests = duo.lease(other, x).potential + MCLT_S
+    while duo.now.wall < rests - 60:
+        assert ask(duo, name, CAMERA, 0) == "silence"
+        duo.run(50, 5)
+    duo.run(3 * SLACK_S, 5)
+    assert ask(duo, name, CAMERA, 0) == f"ack {x & 0xFF}"
+
+
+def test_two_hosts_of_one_reserved_address_are_a_conflict_that_is_kept() -> None:
+    duo = normal()
+    duo.run(5)
+    x = theirs(duo)
+    configure(duo, "p", x)
+    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    assert ask(duo, "s", 1, x) == f"ack {x & 0xFF}"  # it cannot know
+    duo.run(5)
+    assert duo.noted("p", reasons.CONFLICT) > 0
+    assert len(status.conflicts(duo.nodes["p"])["losers"]) == 1  # type: ignore[arg-type]
+    assert kind(duo.renew("p", CAMERA, x)) == "ack"
 
 
 # --- what was reserved, and this server knows nothing of ------------------------------------------------------------------
