@@ -236,25 +236,18 @@ class HostTalk(PairTalk):
         return found
 
     def _unreserved(self, address: int, now: Now) -> None:
-        """An address is part of its pool again. What became of it while it was reserved, the partner was never told, and it may hold
-        another view: a lease is told; one that has ended is over when the partner agrees, as in any pool (failover-protocol.md 7.4),
-        so that not both take the address for their own free half. Where nothing was granted here, the partner may have leased it, and
-        go on for as long as it reserves it: it rests for a whole lease."""
+        """An address is part of its pool again. What became of it while it was reserved, neither server was told of the other: a lease is
+        told now; else it is free for both when the partner agrees, as after the end of a lease in any pool (failover-protocol.md 7.4).
+        So nobody takes for its own free half what the partner leases, or still believes to be reserved."""
         lease, endpoint, subnet = self.table.get(address), self.endpoint_at(address), self._own_scopes.subnet_at(address)
         if endpoint is None or subnet is None or _by_dhcpd(lease, endpoint):
             return
-        new = lease.evolve(flags=lease.flags & ~FLAG_RESERVED)
-        if lease.flags & FLAG_RESERVED:
-            if lease.state not in (BindingState.ACTIVE, BindingState.ABANDONED):  # a partner refuses EXPIRED without a client
-                new.state = BindingState.EXPIRED if lease.hw else BindingState.RESET
+        new = lease.evolve(flags=lease.flags & ~FLAG_RESERVED, owed=True, rejected=0)
+        if lease.state in (BindingState.FREE, BindingState.BACKUP):
+            new.state = BindingState.EXPIRED if lease.hw else BindingState.RESET  # a partner refuses EXPIRED without a client
+        if lease.state in (BindingState.FREE, BindingState.BACKUP) or lease.flags & FLAG_RESERVED:
             new.rewind = new.state  # nothing is known of the partner's view, so nothing is rewound (safety.md 13)
-            new.owed = True
-        elif lease.state in (BindingState.FREE, BindingState.BACKUP):
-            until = int(now.wall) + subnet.max_lease_s + self.rights_of(endpoint.terms.name).slack_s
-            new.not_before = max(lease.not_before, until)
-        else:
-            new.owed = True
-        new.rejected = 0 if new.owed else lease.rejected
+            new.horizon = max(lease.horizon, int(now.wall) + subnet.max_lease_s)  # of a partner that falls before it is heard
         self.change(lease, new, Origin.TIMER, "no longer reserved", now)
 
     def _merge(self) -> None:
@@ -295,7 +288,8 @@ def key_of(reservation: Reservation) -> bytes:
 def _by_dhcpd(lease: Lease, endpoint: Endpoint) -> bool:
     """Whether a dhcpd reserves the lease (its `reserved` flag, failover-protocol.md 6.3 step 9): it told the row just so. What we grant
     for a reservation of ours moves the end, and not what the partner acked."""
-    return endpoint.terms.partner_is_dhcpd and (lease.acked, lease.acked_end) == (lease.potential, lease.ends)
+    flagged = endpoint.terms.partner_is_dhcpd and lease.flags & FLAG_RESERVED
+    return bool(flagged) and (lease.acked, lease.acked_end) == (lease.potential, lease.ends)
 
 
 def _words(client: bytes | None) -> str:
