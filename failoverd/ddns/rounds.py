@@ -80,13 +80,15 @@ class Rounds:
 
     def _ghost(self, row: Row, lane: Lane, now: Now) -> Flight | None:
         """Take away what a lost message may have put there, when no copy of it can come any more or when it is in our way."""
-        # What is wanted again is said again, by us or by the partner: to take it away would be wrong (simulator, disk full).
-        wanted = {(row.guard, *v.rr) for v in row.want}
+        # What is wanted again is said again, by us or by the partner: to take it away would be wrong (simulator, disk full), also
+        # together with others that are due (simulator, seed tlswide3102).
+        wanted = {(row.seal, *v.rr) for v in row.want}
         row.ghosts = tuple(g for g in row.ghosts if not ripe(g.until, now) or g[:3] not in wanted)
-        guards = [g.guard for g in row.ghosts if ripe(g.until, now) or (row.chase and g.guard == row.chase)]
+        gone = [g for g in row.ghosts if g[:3] not in wanted]
+        guards = [g.guard for g in gone if ripe(g.until, now) or (row.chase and g.guard == row.chase)]
         if not guards:
             return None
-        drop = tuple(Value(g.rtype, g.text) for g in row.ghosts if g.guard == guards[0])
+        drop = tuple(Value(g.rtype, g.text) for g in gone if g.guard == guards[0])
         if self._holders.theirs(row, drop, guards[0]):  # the client went over to the partner: it is no ghost as long as it is there
             until = now.wall + PEER_FIRST_LOOK_S
             row.ghosts = tuple(g._replace(until=max(g.until, until)) if g.guard == guards[0] else g for g in row.ghosts)

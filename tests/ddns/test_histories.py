@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from failoverd.ddns.dhcid import guard
-from failoverd.ddns.rows import Ghost, Row, State, Value
+from failoverd.ddns.rows import ME, PEER, Ghost, Row, State, Value
 from failoverd.leases.lease import BindingState
 from failoverd.ports import DnsAnswer, DnsUpdate, Origin
 from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
@@ -422,6 +422,47 @@ def test_more_lost_messages_than_a_round_has_are_taken_away_all_the_same() -> No
     rig.pass_time(60)
     assert rig.zone() == set()
     assert rig.rows() == {}
+
+
+@pytest.mark.parametrize("owner", [ME, PEER])
+def test_a_ghost_that_is_wanted_again_is_not_taken_away_with_another_that_is_due(owner: str) -> None:
+    """Simulator, seed tlswide3102: lost messages for a client's old addresses and for its old lease of the present one. When the first was
+    too old to be applied, all were taken away, and with them the address and the PTR that the partner had put there for it since."""
+    rig, one = Rig(), lease(1, 1)
+    owns = guard(one.hw, b"", one.fqdn)
+    until = rig.wall + 30.0
+    forward = tuple(Ghost(owns, "A", f"192.0.2.{host}", until + after) for host, after in ((2, 0.0), (3, 200.0), (1, 100.0)))
+    reverse = tuple(Ghost("", "PTR", name, until + after) for name, after in (("old.example.test.", 0.0), (one.fqdn, 100.0)))
+    address, pointer = (Value("A", "192.0.2.1", 1200),), (Value("PTR", one.fqdn, 1200),)
+    rows = [
+        Row(
+            "main",
+            "fwd",
+            one.fqdn,
+            FORWARD,
+            address,
+            owns,
+            address,
+            held_guard=owns,
+            gen=1,
+            done_gen=1,
+            owner=owner,
+            ghosts=forward,
+        ),
+        Row("main", "rev", f"1.{REVERSE}", REVERSE, pointer, "", pointer, gen=1, done_gen=1, owner=owner, ghosts=reverse),
+    ]
+    rig = Rig(stored={row.key: row.to_json() for row in rows}, leases=[one])
+    rig.master.zones[FORWARD].load(
+        [f"{one.fqdn} 1200 A 192.0.2.1", f"{one.fqdn} 1200 A 192.0.2.3", f"{one.fqdn} 1200 DHCID {owns}"]
+    )
+    rig.master.zones[REVERSE].load([f"1.{REVERSE} 1200 PTR {one.fqdn}"])
+    seen = []
+    for _ in range(12):
+        rig.pass_time(30)
+        seen.append(rig.zone())
+    live = {f"{one.fqdn} A 192.0.2.1", f"1.{REVERSE} PTR {one.fqdn}"}
+    assert all(live <= zone for zone in seen)
+    assert seen[-1] == live
 
 
 def test_a_doubt_that_is_over_makes_no_storm_at_a_name_of_somebody_else() -> None:
