@@ -52,8 +52,11 @@ class ToPartners(Protocol):
 class ToHosts(Protocol):
     """Pings."""
 
-    def send(self, address: int) -> None: ...  # noqa: D102
-    def heard(self) -> Sequence[ProbeAnswer]: ...  # noqa: D102
+    def send(self, address: int) -> None:
+        """Ping it once; what cannot be sent is answered as silence, with its reason."""
+
+    def heard(self) -> Sequence[ProbeAnswer]:
+        """What came back since the last call."""
 
 
 class ToMasters(Protocol):

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     for seed in seeds(options.seed, options.runs):
         try:
             result = run(seed, less)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it goes on up: with the command that repeats it
             error.add_note(f"again: {again(seed, less)}")
             if options.shrink:
                 smaller(seed, "!")

@@ -108,7 +108,7 @@ class DhcpdServer(Server):
     def _alone(self) -> None:
         """A dhcpd that was declared down and is back knows nothing of it until it meets its partner, and serves all the same (safety.md 11:
         lone-boot "serve" is dhcpd's way). Whoever lets it do so states that its partner has not been in partner-down."""
-        assert self.partner is not None
+        assert isinstance(self.partner, Server)
         if self.partner.saved_states.get("pair") == "partner-down":
             self.world.trace.add(Stated(self.world.t, self.name, LONE, True))
 

@@ -46,7 +46,7 @@ from failoverd.ports import (
     Write,
 )
 from failoverd.sim.disk import Disk
-from failoverd.sim.network import Tcp
+from failoverd.sim.network import Peer, Tcp
 from failoverd.sim.trace import Answered, Began, Booted, Committed, Crashed, Final, Heard, Moved, Named, Replaced, Room, Sent
 from failoverd.sim.world import Clock, World
 
@@ -99,7 +99,7 @@ class Server:
         self.clock = Clock(world, skew_s)
         self.disk = Disk(name.encode().rjust(16, b"-"))
         self.rng = world.random(f"server {name}")
-        self.partner: Server | None = None
+        self.partner: Peer | None = None
         self.node: Node | None = None
         self.relationships = tuple(each.name for each in config.relationships)
         self.longest_s = config.dhcp.max_lease_time + config.relationships[0].mclt + CLOCKS_DIFFER_S

@@ -28,7 +28,7 @@ class Field:
     @staticmethod
     def other(server: Server) -> Server:
         """Its partner."""
-        assert server.partner is not None
+        assert isinstance(server.partner, Server)
         return server.partner
 
     def running(self, server: Server, relationship: str) -> bool:

@@ -6,12 +6,13 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.shell.daemon import Site, running
 from tests.shell.test_durability import lease
-from tests.shell.test_main import Site, site  # noqa: F401
 
 
 def failoverctl(folder: Path, *words: str) -> tuple[int, str]:
@@ -21,8 +22,14 @@ def failoverctl(folder: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with running(tmp_path) as made:
+        yield made
+
+
 @pytest.mark.root
-def test_a_daemon_records_serves_and_is_replayed_elsewhere(site: Site, tmp_path: Path) -> None:  # noqa: F811
+def test_a_daemon_records_serves_and_is_replayed_elsewhere(site: Site, tmp_path: Path) -> None:
     daemon = site.start()
     daemon.told("READY=1")
     with site.client() as client:

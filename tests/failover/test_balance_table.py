@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any, cast
 
 import pytest
 
@@ -140,7 +141,7 @@ SECONDARYS = next(bytes((2, 0, 0, 0, 0, n)) for n in range(256) if not owner_is_
 
 
 class House:
-    """The table, and the one place where a lease changes."""
+    """As much of a node as a transfer asks for: the table, and the one place where a lease changes."""
 
     def __init__(self, table: LeaseTable) -> None:
         self.table = table
@@ -154,6 +155,8 @@ class House:
 
 
 class Terms:
+    """As much of a relationship's terms as a transfer asks for."""
+
     name, hba, max_misbalance, max_ownership = "fo", HBA, 15, 10
 
     def __init__(self, primary: bool) -> None:
@@ -188,7 +191,7 @@ def test_the_transfer_is_the_one_of_8_1(primary: bool) -> None:
         rows += [(own, partners_client, 1)] * partners + [(own, mine, 1)] * others + [(other, mine, 1)] * theirs
         for n, (state, hw, ends) in enumerate(rows):
             table.put(Lease(FIRST + n, state, hw=b"\x01" + hw if hw else b"", ends=ends), None)
-        transfer = PoolTransfer(Terms(primary), House(table), list(table.pools.values()))  # type: ignore[arg-type]
+        transfer = PoolTransfer(cast(Any, Terms(primary)), cast(Any, House(table)), list(table.pools.values()))
         before = transfer.share(transfer.pools[0])
         moved, asks = transfer.rebalance(Trigger.TIMER, NOW)
         assert moved == by_the_book(primary, virgins, partners, others, theirs), (virgins, partners, others, theirs)

@@ -24,7 +24,7 @@ STAGGER_S = 3.0  # between two starts: the programs need the processor then
 
 def line(product: Product, scene: Scene, args: argparse.Namespace, wait_s: float) -> Line:
     """One pair in a process of its own. A process without figures is a failure."""
-    time.sleep(wait_s)
+    time.sleep(wait_s)  # STAGGER_S apart
     words = [sys.executable, "-m", "tests.outage.one", product, scene, "--factor", str(args.factor), "--seed", str(args.seed)]
     words += ["--keep", str(args.keep)] if args.keep else []
     try:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.interop.pairs.people import FIRST_MAC, Client, Habits, People
@@ -56,7 +57,7 @@ class Hour:
         for at, act in self.agenda():
             while (left := at - time.time()) > 0:
                 self.look()
-                time.sleep(min(left, BEAT_S))
+                time.sleep(min(left, BEAT_S))  # until the moment of the next act, looking at the servers meanwhile
             act()
         end = time.time()
         figures = judge(self.people.told(), self.stays(), self.site, self.clock, self.dead.address, end)
@@ -79,8 +80,8 @@ class Hour:
         site = self.site
         acts: list[tuple[float, Callable[[], None]]] = []
         for visit in self.visits:
-            acts.append((visit.comes_s, lambda visit=visit: self.come(visit)))  # type: ignore[misc]
-            acts.append((visit.goes_s, lambda visit=visit: self.go(visit)))  # type: ignore[misc]
+            acts.append((visit.comes_s, partial(self.come, visit)))
+            acts.append((visit.goes_s, partial(self.go, visit)))
         acts.append((site.death_s, self.die))
         if self.scene is Scene.OPERATOR:
             acts.append((site.death_s + site.operator_s, self.declare))

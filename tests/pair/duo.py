@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any, cast
 
 from failoverd.config import parse_text
 from failoverd.dhcp.message import Packet, decode, encode
@@ -319,6 +320,11 @@ class Duo:
 
     def lease(self, name: str, address: int) -> Lease:
         return self.nodes[name].table.get(address)
+
+    def relationship(self, name: str) -> dict[str, Any]:
+        """The one relationship of a server, as its status tells it."""
+        (row,) = cast(list[dict[str, Any]], self.nodes[name].status(self.now)["relationships"])
+        return row
 
     def noted(self, name: str, note: str) -> int:
         return sum(each.name == note for each in self.notes[name])

@@ -359,7 +359,7 @@ def test_differences_are_named_by_section_and_setting_on_both() -> None:
     assert len(mirrored.differences) == len(parity.differences)
     assert duo.noted("p", "configuration-differs") == 2
     status = duo.nodes["p"].status(duo.now)
-    assert status["relationships"][0]["differences"] == [*parity.differences, *duo.nodes["p"].one_sided("fo")]  # type: ignore[index]
+    assert duo.relationship("p")["differences"] == [*parity.differences, *duo.nodes["p"].one_sided("fo")]
     assert any("configuration" in text for text in status["warnings"])  # type: ignore[attr-defined]
 
 

@@ -196,8 +196,8 @@ def test_what_is_no_longer_reserved_is_part_of_the_pool_again_and_the_partner_he
 def test_status_names_the_reservations_that_only_one_side_has() -> None:
     duo = reserved_at_s(100)
     for name, here, there in (("p", "none", "for 02:00:00:00:00:77"), ("s", "for 02:00:00:00:00:77", "none")):
-        (row,) = duo.nodes[name].status(duo.now)["relationships"]  # type: ignore[attr-defined]
-        assert f"reservation of 10.0.0.100: here {here}, at the partner {there}" in row["differences"]
+        differences = duo.relationship(name)["differences"]
+        assert f"reservation of 10.0.0.100: here {here}, at the partner {there}" in differences
         assert duo.noted(name, node_hosts.ONE_SIDED) == 1
 
 

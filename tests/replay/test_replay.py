@@ -16,7 +16,7 @@ from tests.replay import report
 from tests.replay.compare import Compared, compare, items
 from tests.replay.place import Said
 from tests.replay.recording import recordings
-from tests.replay.rules import RULES, UNNAMED, named
+from tests.replay.rules import RULES, UNNAMED, Rule, named
 
 T, Code = MessageType, OptionCode
 played = cache(report.row)
@@ -43,9 +43,9 @@ def test_every_capture_of_the_failover_is_played() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_no_rule_is_left_over(rule: object) -> None:
+def test_no_rule_is_left_over(rule: Rule) -> None:
     """A difference that is gone takes its rule along."""
-    assert any(rule.name in played(name, role).differences for name, role in report.plays())  # type: ignore[attr-defined]
+    assert any(rule.name in played(name, role).differences for name, role in report.plays())
 
 
 def test_most_is_equal() -> None:

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import pytest
 
 from failoverd.failover.message import Framer, MessageType
 from failoverd.failover.private import option
 from failoverd.failover.record import RelationshipRecord
-from failoverd.ports import Kind
+from failoverd.ports import Kind, Write
 from tests.pair.duo import Duo, kind, normal
 
 CONFLICT = {"potential-conflict", "resolution-interrupted", "conflict-done"}
@@ -90,7 +91,7 @@ def test_rule_17_a_grant_while_alone_leads_to_potential_conflict() -> None:
     assert not record(duo, "s").beyond, "both are normal"
 
 
-def test_rule_17_that_something_was_granted_is_on_disk_with_the_grant() -> None:
+def test_rule_17_that_something_was_granted_is_on_disk_with_the_grant(monkeypatch: pytest.MonkeyPatch) -> None:
     duo = normal(tls=True)
     apart(duo)
     duo.run(60)
@@ -98,16 +99,16 @@ def test_rule_17_that_something_was_granted_is_on_disk_with_the_grant() -> None:
     commits: list[set[Kind]] = []
     commit = duo.disks["s"].commit
 
-    def watched(writes, wall):  # type: ignore[no-untyped-def]
-        writes = list(writes)
+    def watched(given: Iterable[Write], wall: float) -> None:
+        writes = list(given)
         commits.append({w.kind for w in writes})
         commit(writes, wall)
 
-    duo.disks["s"].commit = watched  # type: ignore[method-assign]
+    monkeypatch.setattr(duo.disks["s"], "commit", watched)
     assert kind(duo.dora("s", 3)) == "ack"
     assert [Kind.RELATIONSHIP in kinds for kinds in commits if Kind.LEASE in kinds] == [True]
     assert on_disk(duo, "s").beyond
-    del duo.disks["s"].commit  # type: ignore[method-assign]
+    monkeypatch.undo()
     duo.crash("s")
     duo.start("s")
     duo.run(30)

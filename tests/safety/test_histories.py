@@ -6,6 +6,7 @@ Found by reading the code as an adversary and by throwing octets at a node; `p` 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -674,13 +675,13 @@ def test_what_was_abandoned_behind_the_back_of_a_lost_partner_rests_too() -> Non
 def test_two_free_states_that_cross_end_in_one() -> None:
     """Both recover, and p's database is another one: p says FREE, s says BACKUP, at one moment. p took s's word since its own database
     counts nothing, s took p's since p is the primary: each had what the other had had, and x was nobody's (simulator: seed tls3012)."""
-    common = {"hw": None, "client_id": None, "potential": 0, "cltt": 0, "flags": 0, "announced_cltt": 0}
+    common: dict[str, Any] = {"hw": None, "client_id": None, "potential": 0, "cltt": 0, "flags": 0, "announced_cltt": 0}
     common |= {"in_normal": False, "now": 1500, "slack_s": 0}
     free, backup = Lease(FIRST), Lease(FIRST, BindingState.BACKUP)
-    at_p = judge(free, 7, announced=BindingState.FREE, primary=True, outdated=True, **common)  # type: ignore[arg-type]
-    at_s = judge(backup, 1, announced=BindingState.BACKUP, primary=False, **common)  # type: ignore[arg-type]
+    at_p = judge(free, 7, announced=BindingState.FREE, primary=True, outdated=True, **common)
+    at_s = judge(backup, 1, announced=BindingState.BACKUP, primary=False, **common)
     assert (at_p.accept, at_s.accept) == (False, True)
-    alone = judge(free, 7, announced=None, primary=True, outdated=True, **common)  # type: ignore[arg-type]
+    alone = judge(free, 7, announced=None, primary=True, outdated=True, **common)
     assert alone.accept
 
 

@@ -12,8 +12,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
+from failoverd.node import Node
 from failoverd.ports import Stopping
+from failoverd.sim.disk import Rows
 from failoverd.sim.server import RELATIONSHIP
 from tests.scenarios.people import Client
 from tests.scenarios.stage import ADDRESS, TERMS, Stage
@@ -62,7 +65,7 @@ class Script:
     def __init__(self) -> None:
         """Nobody is on the stage; the first command is `pair` or `scripted`."""
         self._stage: Stage | None = None
-        self.copies: dict[str, object] = {}
+        self.copies: dict[str, tuple[Rows, float, int]] = {}
         self.pings = False
 
     @property
@@ -176,7 +179,7 @@ class Script:
 
     def _put_back_database(self, words: list[str], options: dict[str, str]) -> None:
         """put-back-database a: the copy, under a server that is down"""
-        self.stage.servers[words[0]].disk.put_back(self.copies[words[0]])  # type: ignore[arg-type]
+        self.stage.servers[words[0]].disk.put_back(self.copies[words[0]])
 
     def _master(self, words: list[str], options: dict[str, str]) -> None:
         """master down|up: the DNS master hears nothing, or answers"""
@@ -206,8 +209,8 @@ class Script:
                 continue
             now = server.clock.read()
             told = node.status(now)
-            link = told["relationships"][0]  # type: ignore[index]
-            counts = ", ".join(f"{count} {state}" for state, count in _counts(server).items())
+            link = cast(list[dict[str, Any]], told["relationships"])[0]
+            counts = ", ".join(f"{count} {state}" for state, count in _counts(node).items())
             why = f" ({link['why']})" if link["why"] else ""
             serving = (
                 f"serves {link['serving']}" if isinstance(link["serving"], str) else ("serves" if link["serving"] else "silent")
@@ -296,9 +299,8 @@ class Script:
         self._let(SETTLE_S)
 
 
-def _counts(server: object) -> dict[str, int]:
+def _counts(node: Node) -> dict[str, int]:
     """How many addresses are in which state; those never used are FREE."""
-    node = server.node  # type: ignore[attr-defined]
     counts: dict[str, int] = {}
     for state in node.table.pools.values():
         for at in range(state.pool.size):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 
 from failoverd import __version__
@@ -183,7 +184,7 @@ class Stage:
         self.puppet = Puppet(self.world, "b", ADDRESS["b"], self.tcp) if scripted else None
         self.servers = {name: self._server(name) for name in ("a" if scripted else "ab")}
         if self.puppet is not None:
-            self.servers["a"].partner = self.puppet  # type: ignore[assignment]
+            self.servers["a"].partner = self.puppet
         else:
             self.servers["a"].partner, self.servers["b"].partner = self.servers["b"], self.servers["a"]
 
@@ -264,7 +265,7 @@ class Stage:
         src = client.address if unicast else 0
         for name in to:
             dst = ADDRESS[name] if unicast else 0xFFFFFFFF
-            self.world.after(HOP_S, lambda n=name, d=dst: self.servers[n].datagram(src, 68, d, data))  # type: ignore[misc]
+            self.world.after(HOP_S, partial(self.servers[name].datagram, src, 68, dst, data))
 
     def _to_client(self, server: Server, send: ClientSend) -> None:
         client = self.clients[int.from_bytes(send.data[32:34], "big")]

@@ -52,7 +52,7 @@ def dialled(bench: Bench, closed: Server, pause_s: float) -> float:
     with bench.filtered(closed.host, CLOSED_IN + CLOSED_OUT):
         for server in bench.servers:
             bench.becomes(server, "communications-interrupted")
-        time.sleep(pause_s)
+        time.sleep(pause_s)  # nothing to wait for: it decides in which part of the dialler's pause the port opens
         closed.host.run("nft", "flush", "chain", "inet", "held", "in")
         return bench.normal(20)
 
@@ -145,7 +145,6 @@ def one_relay(bench: Bench) -> None:
     settled(bench, 4)
     macs = own_macs(unknown, 12)
     first = bench.people.arrive(6, 2, reach=(known.address,), macs=macs[:6], counts=False)
-    time.sleep(3)
     bench.people.tried(first, 25)
     later = bench.people.arrive(6, 20, reach=(known.address,), macs=macs[6:], counts=False)
     clients = [*first, *later]

@@ -36,13 +36,13 @@ def host_lost(mode: str) -> Callable[[Bench], None]:
         mine = bench.people.arrive(10, 20, reach=(victim.address,))
         bench.people.full(mine, 100)
         bench.agree()
-        time.sleep(END_SLACK_S + 2)  # a renewal now is longer than the one before by more than the slack
+        time.sleep(END_SLACK_S + 2)  # time itself is meant: a renewal now is longer than the one before by more than the slack
         began = time.time()
         newcomers = bench.people.arrive(20, 10, reach=(victim.address,))
-        time.sleep(0.8)
+        time.sleep(0.8)  # the link dies while the newcomers, who take 2 s, are coming
         bench.swallow()
         bench.people.renew(mine)
-        time.sleep(LINK_DIES_S)
+        time.sleep(LINK_DIES_S)  # time itself is meant: as long as acknowledgements can be given that the partner never hears of
         victim.kill()
         victim.forget()
         bench.spit()
