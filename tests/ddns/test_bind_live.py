@@ -131,11 +131,20 @@ async def test_master_stopped_while_leases_change(named: Named, tmp_path: Path) 
 
 
 async def test_restart_of_the_planner_mid_way(named: Named, tmp_path: Path) -> None:
+    """The process is dead after the second answer: what comes then is not heard, however quick the master is."""
     live = Live(tmp_path, named.port)
+    hear = live.answered
+
+    def hear_two(answer: DnsAnswer) -> None:
+        if len(live.answers) < 2:
+            hear(answer)
+
+    vars(live)["answered"] = hear_two
     for host in range(1, 201):
         live.change(lease(host, host, f"h{host}.example.test."))
     await live.until(lambda: len(live.answers) >= 2)
     assert live.count(State.INFLIGHT)
+    del vars(live)["answered"]
     await live.restart()
     live.change(gone(lease(1, 1, "h1.example.test.")))
     await live.settle(20)
