@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from failoverd.dhcp.message import MessageType as Dhcp
-from failoverd.sim.trace import Answered, Booted, Chose, Committed, Event, GaveUp, Held, Moved, Named, Replaced
+from failoverd.sim.trace import Answered, Booted, Chose, Committed, Event, GaveUp, Held, Moved, Named, Replaced, Started
 from failoverd.sim.violation import Violation, dotted
 
 DOMAIN = ".dyn.example.test."
@@ -45,10 +45,14 @@ def partners_name_removed(events: list[Event]) -> Iterator[Violation]:
 
 
 def offered_twice(events: list[Event]) -> Iterator[Violation]:
-    """(o) What a server has offered to a client that has not chosen yet, it offers to no other (safety.md 6)."""
+    """(o) What a server has offered to a client that has not chosen yet, it offers to no other (safety.md 6). A client has one OFFER of a
+    pool at a time: another address of it takes the earlier one's place."""
     offers: dict[tuple[str, int], tuple[bytes, float]] = {}
+    pools: tuple[tuple[str, str, int, int], ...] = ()
     for event in events:
-        if isinstance(event, Booted | Replaced):
+        if isinstance(event, Started):
+            pools = event.pools
+        elif isinstance(event, Booted | Replaced):
             offers = {key: offer for key, offer in offers.items() if key[0] != event.server}
         elif isinstance(event, Committed):
             for address, _ in event.leases:
@@ -60,4 +64,9 @@ def offered_twice(events: list[Event]) -> Iterator[Violation]:
             if client != event.client and event.t < since + RESERVED_S:
                 text = f"{event.server} offers {dotted(event.address)} to {host(event.client)}, offered to {host(client)} at {since:.1f}"
                 yield Violation("o", event.t, text)
+            for _, _, first, last in pools:
+                if first <= event.address <= last:
+                    mine = [k for k, v in offers.items() if k[0] == event.server and v[0] == event.client and first <= k[1] <= last]
+                    for key in mine:
+                        del offers[key]
             offers[event.server, event.address] = (event.client, event.t)

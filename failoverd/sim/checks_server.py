@@ -120,7 +120,8 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
             key = event.server, event.relationship
             before, states[key] = states.get(key), event.state
             since_s = event.t - granted.get(key, -1e9)
-            waits_on = event.state in ("startup", "recover")  # there it serves nobody, and the wait is begun anew
+            # There it serves nobody, and the wait is begun anew; an operator's partner-down waits with every address (safety.md 12).
+            waits_on = event.state in ("startup", "recover", "partner-down")
             early = (before == "recover-wait" and not waits_on) or (before == "recover" and event.state == "recover-done")
             if early and since_s < mclt_s * (0.9 if event.server in drifts else 1.0) - SECOND_S:
                 text = (
