@@ -17,7 +17,6 @@ from failoverd.dhcp import classify, fqdn, serve
 from failoverd.dhcp.message import decode
 from failoverd.dhcp.reasons import OPTIONS_LEFT_OUT, PacketError
 from failoverd.dhcp.unheard import PARTNER_UNHEARD
-from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.node_house import House
 from failoverd.node_names import UNUSED
@@ -47,7 +46,6 @@ from failoverd.ports import (
 )
 
 DECISIONS = 20_000  # notes kept for `explain`
-SILENT_STATES = frozenset({ServerState.NORMAL, ServerState.COMMUNICATIONS_INTERRUPTED, ServerState.PARTNER_DOWN})
 
 
 class Node(House):
@@ -109,7 +107,8 @@ class Node(House):
             endpoint.tick(now, commit_age_s)
         self.let_overdue_go(now)
         self.left_free.clear()
-        self.planner.fence(any(self._fenced(e) for e in self.endpoints.values()), now, self.out)
+        waits = any(endpoint.names_wait(now) for endpoint in self.endpoints.values())
+        self.planner.fence(any(endpoint.fenced for endpoint in self.endpoints.values()), now, self.out, waits=waits)
         self.planner.due(now, self.out)
         self.tell_partners(now)
         self.table.sweep_offers(now.mono)
@@ -137,11 +136,6 @@ class Node(House):
         from failoverd.status import status
 
         return status(self, now)
-
-    @staticmethod
-    def _fenced(endpoint: Endpoint) -> bool:
-        """safety.md 25: in doubt, starting, recovering or in conflict: no DNS updates."""
-        return endpoint.doubt is not None or endpoint.starting or endpoint.record.state not in SILENT_STATES
 
     # --- inputs -----------------------------------------------------------------------------------------------------------
 

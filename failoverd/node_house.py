@@ -67,7 +67,7 @@ class House(HostTalk):
         records = {record.name: record for record in map(RelationshipRecord.from_json, stored.relationships)}
         longest = max((subnet.max_lease_s for subnet in self.scopes.subnets), default=86400)
         self.rolled_back = [name for name in ("rollback", "restored") if name in stored.meta]
-        boot = BootFacts(now.wall, stored.newest_wall, stored.meta.get("rollback") == "1", longest)
+        boot = BootFacts(now.wall, stored.newest_wall, stored.meta.get("rollback") == "1", longest, stored.meta.get("host", ""))
         for name, terms in compile.terms(config, server).items():
             pools = [state for state in self.table.pools.values() if state.pool.relationship == name]
             record = records.get(name) or RelationshipRecord(name, since=int(now.wall))
@@ -154,6 +154,8 @@ class House(HostTalk):
         endpoint, lease = self.endpoint_at(address), self.table.get(address)
         if endpoint is None or endpoint.record.state not in {ServerState.NORMAL, ServerState.PARTNER_DOWN}:
             return False
+        if lease.owed and endpoint.record.state is ServerState.NORMAL:
+            return False  # it has not agreed to the end yet, and may have renewed the lease (simulator, seed 11906)
         return lease.state is not BindingState.ACTIVE or (owner != "" and guard(lease.hw, lease.client_id, name) != owner)
 
     def _nameless(self, address: int, name: str, owner: str) -> bool:
@@ -348,7 +350,8 @@ class House(HostTalk):
     def rest_all(self, relationship: str, now: Now) -> None:
         """safety.md 15: every lease known here rests for its full time before another client may have the address. What both had agreed
         to be free, nobody but its owner can have granted: that is over when the partner's own wait is."""
-        rights = self.rights_of(relationship)
+        rights, endpoint = self.rights_of(relationship), self.endpoints[relationship]
+        endpoint.record.rested = endpoint.updates.rested = int(now.wall)
         alone = rights.partner_down_since
         for lease in self.table.rows():
             state = self.table.pool_of(lease.address)

@@ -329,11 +329,11 @@ class Planner:
         """Partner-down is over: the partner sees to the names of its own leases. `which`: whether an address is of that partner's."""
         self._seeker.cancel(which, now, out)
 
-    def fence(self, paused: bool, now: Now, out: Output) -> None:
-        """Whether this server may send at all (safety.md 25). A message that is out is not called back; its answer is heard."""
-        if paused != self._outbox.paused:
-            self._outbox.paused = paused
-            self._outbox.cas = set() if paused else self._shelf.doubtful()
+    def fence(self, paused: bool, now: Now, out: Output, *, waits: bool = False) -> None:
+        """Whether this server may send at all (safety.md 25). What is out is not called back. `waits`: the partner is about to tell."""
+        self._outbox.paused = paused or waits
+        if paused != self._outbox.fenced:
+            self._outbox.fenced, self._outbox.cas = paused, set() if paused else self._shelf.doubtful()
             out.notes.append(Note(reasons.FENCED if paused else reasons.UNFENCED, now.wall, subject=self._server))
 
     # --- the partner's word (word.py) ------------------------------------------------------------------------------------

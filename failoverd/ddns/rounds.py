@@ -75,7 +75,7 @@ class Rounds:
         self._plan = plan
         self._holders = holders
         self.cas: set[bytes] = set()
-        self.paused = True  # until the node says that we are not in doubt (safety.md 25)
+        self.fenced = self.paused = True  # until the node says that we are not in doubt (safety.md 25), and need not wait
         self._next_up: dict[str, deque[Flight]] = {name: deque() for name in shelf.servers}  # messages of rounds that go on
 
     def _ghost(self, row: Row, lane: Lane, now: Now) -> Flight | None:

@@ -127,13 +127,13 @@ class Links:
         return max(0, round(self.reference_gap - self.clock_gap))
 
     def _margin(self) -> int:
-        """The offset as it was measured, or as it is now that our clock was set since, or as the newest message has it, whichever is most.
-        After a reboot nobody can tell."""
+        """The offset as it was measured, or as it is now that our clock was set since, or as the newest message has it, or as it was when a
+        lease was noted that may still run, whichever is most. After a reboot nobody can tell."""
         offset = self.record.offset
         if offset is None:
             return UNKNOWN_OFFSET_S
         set_since = round(self.clock_gap - self.record.offset_gap)
-        found = max(abs(offset), abs(offset - set_since), abs(self.newest_offset))
+        found = max(abs(offset), abs(offset - set_since), abs(self.newest_offset), self.record.far_s)
         return min(found, max(UNKNOWN_OFFSET_S, abs(offset)))
 
     def read_clock(self, now: Now) -> None:

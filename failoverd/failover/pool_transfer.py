@@ -69,6 +69,8 @@ class PoolTransfer:
         self.house = house
         self.pools = pools
         self.last_balance = 0
+        self.ahead_s = 0  # Rights.ahead_s, kept by the endpoint
+        self.rested = 0  # RelationshipRecord.rested, kept by the endpoint
         self.unfinished = False  # the last run stopped at TRANSFERS_AT_ONCE: the next one is due at once
         self.hba = terms.hba
 
@@ -137,7 +139,7 @@ class PoolTransfer:
                 continue
             if moved >= TRANSFERS_AT_ONCE or not goes_on(limit, part.give - moved, part.hold):
                 break
-            if not lease.owed and rested(lease, now):
+            if not lease.owed and rested(lease, now, self.ahead_s):
                 self.house.change(lease, handed(lease, other, now), Origin.TIMER, "balance", now)
                 moved += 1
         return moved
@@ -153,7 +155,13 @@ class PoolTransfer:
         the secondary does not hoard (6.3 step 13)."""
         state = self.house.table.pool_of(lease.address)
         limit = PUSH_BACK[self.terms.primary]
-        if limit.stop is Stop.NEVER_GIVEN or not rights.balanced or state is None or not lease.client or not rested(lease, now):
+        if (
+            limit.stop is Stop.NEVER_GIVEN
+            or not rights.balanced
+            or state is None
+            or not lease.client
+            or not rested(lease, now, self.ahead_s)
+        ):
             return lease
         if owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))):
             return lease

@@ -51,6 +51,13 @@ RECOVERING = declare(
     "The server is recovering: it takes the partner's leases and waits until no lease that it may have forgotten can be in use.",
     limited=True,
 )
+RETURNING = declare(
+    "partner-returns",
+    "info",
+    "The partner has recovered. What this server gave of its addresses in partner-down is told to it first; until then, a moment, nobody"
+    " gets a new address here.",
+    limited=True,
+)
 RESOLVING = declare(
     "resolving-conflict",
     "warning",

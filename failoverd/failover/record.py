@@ -11,13 +11,14 @@ from failoverd.failover.message import ServerState
 
 @dataclass(slots=True, frozen=True)
 class BootFacts:
-    """What the boot knows: `wall` of the boot, newest commit before it, whether the database was restored or rolled back, and the
-    longest lease time of the configuration."""
+    """What the boot knows: `wall` of the boot, newest commit before it, whether the database was restored or rolled back, the longest
+    lease time of the configuration, and which boot of the host it is ("" for not known)."""
 
     wall: float
     newest_commit: float
     restored: bool
     longest_lease_s: int
+    host: str = ""
 
 
 @dataclass(slots=True)
@@ -30,6 +31,10 @@ class RelationshipRecord:
     `proven`                   send time, in our clock, of the partner's last message: the last proven contact (safety.md 11)
     `offset`                   the partner's clock minus ours when last measured, None when unknown
     `offset_gap`               our wall clock less CLOCK_BOOTTIME at that moment: what it differs by now, our clock was set since
+    `host`, `low_gap`, `low_seen`  in this boot of the host: the lowest wall clock less CLOCK_BOOTTIME within the longest lease time, and
+                               the mono when it was last so low: a clock that is further ahead by now was set ahead (safety.md 10)
+    `far_s`, `far_seen`        the largest offset within the longest lease time, without its sign, and the mono when it was last so large
+    `rested`                   when every lease was last put to rest, since the partner had lost its database (safety.md 15); 0 for never
     `wait_mclt_s`              largest MCLT in force since both were last normal with everything acked (safety.md 9)
     `forgot_s`                 told partner-down without the earlier database: how long a lease may run that it held, 0 for none
     `partner_down_since`       from when waits in partner-down count (entry, or the operator's --since), 0 outside
@@ -57,6 +62,12 @@ class RelationshipRecord:
     proven: int = 0
     offset: int | None = None
     offset_gap: float = 0.0
+    host: str = ""
+    low_gap: float = 0.0
+    low_seen: float = 0.0
+    far_s: int = 0
+    far_seen: float = 0.0
+    rested: int = 0
     mclt_s: int = 0
     wait_mclt_s: int = 0
     forgot_s: int = 0

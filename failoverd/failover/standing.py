@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from failoverd.failover import reasons, states
+from failoverd.failover.clock_memory import ClockMemory
 from failoverd.failover.links import EndpointHouse, Links
 from failoverd.failover.message import ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
@@ -20,7 +21,9 @@ from failoverd.leases.rights import Rights
 from failoverd.ports import Kind, Now, Origin, Write
 
 S = ServerState
+NAMING = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN})  # states in which DNS updates are sent
 RESTART_GRACE_S = 60  # a survivor in partner-down that was away for less goes on as before (safety.md 12)
+NAMES_WAIT_S = 10.0  # at most, see names_wait
 HEARS_S = 1.0  # a dhcpd that has told us nothing for so long after a time apart has told everything
 HEARS_MOST_S = 10.0  # and then it is renewals of now that come
 
@@ -54,6 +57,9 @@ class Standing(Links):
         """A starting endpoint; `record` as it was on disk, or a new one. Nothing is sent before the first `tick`."""
         super().__init__(terms, record, house, updates, rng, now)
         self.boot = boot
+        self.clocks = ClockMemory(record, boot, now)
+        self.names_wait_until = now.mono  # see names_wait
+        self.returning: set[int] = set()  # what a partner that has recovered, and waits for our normal, must be told before
         self.asked_all: bool | None = None  # our outstanding UPDREQ (False) or UPDREQALL (True) on this link
         self.judges_first = True  # safety.md 20; until a dhcpd primary has let our request in potential-conflict go stale
         self.hears_until = self.hears_limit = now.mono  # see _begin_hearing
@@ -94,6 +100,31 @@ class Standing(Links):
         """Whether updates of ours still wait for the partner's; an answer to its request never does."""
         apart = self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED)
         return apart and now.mono < self.hears_until and self.updates.request is None
+
+    @property
+    def slack_s(self) -> int:
+        """Across the clocks, and across a step of ours: a time that this server noted itself lies so much later, too."""
+        return max(super().slack_s, self.clocks.ahead_s)
+
+    def read_clock(self, now: Now) -> None:
+        """The clocks, at the beginning of each step."""
+        super().read_clock(now)
+        self.clocks.read(now)
+        self.updates.ahead_s, self.updates.rested = self.clocks.ahead_s, self.record.rested
+
+    @property
+    def fenced(self) -> bool:
+        """In doubt, starting, recovering or in conflict: no DNS updates (safety.md 25)."""
+        return self.doubt is not None or self.starting or self.record.state not in NAMING
+
+    def _measured(self, offset: int, now: Now) -> None:
+        super()._measured(offset, now)
+        self.clocks.measured(offset, now)
+
+    def names_wait(self, now: Now) -> bool:
+        """Whether DNS updates wait after a time apart: until the partner has answered what we owe it, and so has told what it gave
+        meanwhile. A name that we would take away is its client's still, perhaps (safety.md 25)."""
+        return self.record.state is S.NORMAL and now.mono < self.names_wait_until
 
     def _enter_doubt_at_boot(self, now: Now) -> None:
         """safety.md 11 and 12: after a boot the last proven contact bounds what may be granted, until the partner is heard. A survivor's
@@ -139,11 +170,11 @@ class Standing(Links):
         return Rights(
             serve=(alone or resolving or service is Service.COOPERATING) and self.order is None,
             resolving=resolving and self.order is None,
-            why=self._why_silent(service),
+            why=self._why_silent(service) or (reasons.RETURNING if self.returning else ""),
             primary=self.terms.primary,
             balanced=service is Service.COOPERATING,
             own=own,
-            may_allocate=may and not frozen and not resolving,
+            may_allocate=may and not frozen and not resolving and not self.returning,
             partner_down_since=self.record.partner_down_since if down and self.tried_since_boot else None,
             wait_all=down and self.record.wait_all,
             mclt_s=self.record.mclt_s,
@@ -151,6 +182,7 @@ class Standing(Links):
             bound=self.doubt,
             bound_end=self.terms.partner_is_dhcpd,
             slack_s=self.slack_s,
+            ahead_s=self.clocks.ahead_s,
             expire=(self.terms.primary and service is Service.COOPERATING) or alone,
             rewind=service is Service.NOT_COOPERATING or down,
             outdated=self.boot.restored,

@@ -26,6 +26,9 @@ class Timers(Exchange):
         if self.starting and now.mono >= self.startup_until and (self.link is None or self._waits_for_us()):
             self._communications_failed("no partner within 15 s of the start", now)
         self._tick_links(now)
+        if self.heard_state and not self.updates.owed:
+            self.names_wait_until = min(self.names_wait_until, now.mono)
+        self.tell_first(now)
         if self.record.state is S.RECOVER_WAIT and not self.starting:
             drained = self.link is not None and self.heard_state and not self.updates.owed
             if now.wall >= self.record.recover_until and drained:
@@ -154,5 +157,6 @@ class Timers(Exchange):
             times.append(now.mono + max(self.record.recover_until - now.wall, 0.2))
         times.extend(t for t in (self.auto_partner_down_at, self.balance_at) if t is not None)
         times.extend(self.updates.retries.values() if self._may_send_updates(now) else ())
+        times.extend([self.names_wait_until] if self.names_wait(now) else [])
         times.extend([self.hears_until] if self.link is not None and self._hears_first(now) else [])
         return min(times)

@@ -14,7 +14,8 @@ from failoverd.failover.agreement import Agreement
 from failoverd.failover.balance_table import GIVES, ON_TRIGGER, Asks, Trigger
 from failoverd.failover.dialect import EPOCHS
 from failoverd.failover.message import Message, OptionCode, ServerFlag, ServerState
-from failoverd.failover.states import Action, Entry
+from failoverd.failover.standing import NAMES_WAIT_S
+from failoverd.failover.states import Action, Cell, Entry
 from failoverd.ports import Kind, Now, Origin, Write
 
 S = ServerState
@@ -88,8 +89,11 @@ class Transitions(Agreement):
             self.drop("the partner's state cannot be", now)
             return
         self._proven(message, now)
+        cell = self._told_first(cell, peer)
         if peer not in (S.UNKNOWN, S.STARTUP):
             lost = waits.past_bound(record, now.wall) and peer is S.RECOVER  # it may have lost what it granted in partner-down
+            if lost and record.partner_down_since:
+                record.partner_down_since = int(now.wall)  # and until now: the waits begin anew (simulator, seed 11829)
             record.wait_all, record.doubt = record.wait_all or lost, None
         if peer is not record.partner_state:
             self.house.note(
@@ -120,6 +124,20 @@ class Transitions(Agreement):
             self.balance(Trigger.PARTNER_NORMAL, now)
         if self._agree():
             self.persist()
+
+    def _told_first(self, cell: Cell, peer: ServerState) -> Cell:
+        """Out of partner-down only when the partner, which has recovered, knows all that we gave until now: its own free addresses are
+        among them, and it gives them as soon as it hears our normal (simulator, seed 10184: a slow link, one BNDUPD at a time)."""
+        back = self.record.state is S.PARTNER_DOWN and peer is S.RECOVER_DONE and cell.next is S.NORMAL
+        self.returning = self.updates.untold() if back else set()
+        return Cell(Action.STAY, why="it is told first what we gave") if self.returning else cell
+
+    def tell_first(self, now: Now) -> None:
+        """Once a step: whether the partner knows everything now."""
+        if self.returning:
+            self.returning = self.updates.untold(self.returning)
+            if not self.returning and self.record.state is S.PARTNER_DOWN:
+                self.move(S.NORMAL, "the partner has recovered and knows what we gave", now)
 
     def _on_upddone(self, now: Now) -> None:
         if self.asked_all is None:
@@ -184,7 +202,7 @@ class Transitions(Agreement):
             record.forgot_s = max(record.forgot_s, waits.forgotten_for(record, self.boot))
             self.tried_since_boot = True
         elif new is not S.PARTNER_DOWN:
-            record.partner_down_since, record.wait_all = 0, False
+            record.partner_down_since, record.wait_all, self.returning = 0, False, set()
         if new is S.RECOVER_WAIT:
             record.recover_until, unattested = self._recover_until(now)
             if unattested:
@@ -192,6 +210,7 @@ class Transitions(Agreement):
         if new is S.COMMUNICATIONS_INTERRUPTED and old is S.NORMAL:
             self._left_normal()
         if new is S.NORMAL:
+            self.names_wait_until = now.mono + NAMES_WAIT_S
             record.beyond = False  # what the partner says now it says without having been in partner-down since (safety.md 17)
             record.recover_until, record.new_pair, record.virgin_database = 0, False, False
             self.judges_first = True

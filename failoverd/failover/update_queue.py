@@ -86,6 +86,10 @@ class UpdateQueue(PoolTransfer):
         """How many updates wait or are in flight."""
         return len(self.queue) + len(self.flights)
 
+    def untold(self, of: set[int] | None = None) -> set[int]:
+        """Which addresses, of these, the partner has not answered for."""
+        return {address for address in (self.queue.keys() | self.in_flight.keys()) if of is None or address in of}
+
     @property
     def oldest_flight(self) -> float | None:
         """When the oldest update that has no answer was sent (mono), None when all have theirs."""

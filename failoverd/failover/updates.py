@@ -168,7 +168,8 @@ class Updates(UpdateQueue):
             # A dhcpd whose clock is ahead ends the lease by it, and waits for nobody: here it lasts as long as promised (safety.md 10).
             new.not_before = max(new.not_before, old.ends + 1)
         if state is BindingState.ACTIVE and new.client == old.client:
-            new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
+            if (binding.cltt or 0) > self.rested + (rights.slack_s if self.rested else 0):
+                new.not_before = 0  # the client's own renewal ends the rest (safety.md 15); what is told again from before does not
             if old.state is BindingState.ACTIVE and old.ends > new.ends:
                 # The client may have taken our ACK, or an earlier one of ours that ends later.
                 new = later_end(new, old.ends, old.potential)

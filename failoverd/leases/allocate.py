@@ -96,14 +96,15 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
         return DISPUTED
     if not same and lease.disputed and now <= lease.disputed + rights.slack_s:
         return DISPUTED
+    rested = lease.not_before + rights.ahead_s <= now
     may = MAY_ALLOCATE[rights.own, lease.state].may
     free = lease.state in (BindingState.FREE, BindingState.BACKUP)
     if may is May.NOW and not rights.wait_all:
-        return "" if same or lease.not_before <= now else NOT_BEFORE
+        return "" if same or rested else NOT_BEFORE
     if may is May.REWOUND:
         if same and lease.rewind is BindingState.ACTIVE:
             return ""
-        if lease.rewind is rights.own and rights.rewind and not rights.wait_all and lease.not_before <= now:
+        if lease.rewind is rights.own and rights.rewind and not rights.wait_all and rested:
             return ""  # the partner cannot have seen past a state in which it was ours (safety.md 13)
     until = rest_until(lease, rights)
     if until is not None and now > until:

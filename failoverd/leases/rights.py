@@ -23,6 +23,8 @@ class Rights:
     `bound`              lone boot (safety.md 11): stands in the place of now in the MCLT rule; None when not in doubt
     `bound_end`          lone boot towards dhcpd: the acked end stands in the place of the potential expiry
     `slack_s`            how far comparisons across the two clocks err to the safe side (safety.md 10)
+    `ahead_s`            by how much our clock was set ahead while a lease may run that was noted before; within `slack_s`, for the
+                         times that are ours alone (safety.md 10)
     `expire`             may this server expire leases (the primary always; the secondary without contact)
     `rewind`             an address that was announced to nobody may be recycled (failover-protocol.md 7.4)
     `resolving`          both servers may have granted one address: only clients that are ACTIVE here are renewed, and `why` names the Note
@@ -47,6 +49,7 @@ class Rights:
     bound: int | None = None
     bound_end: bool = False
     slack_s: int = 0
+    ahead_s: int = 0
     expire: bool = True
     rewind: bool = False
     resolving: bool = False

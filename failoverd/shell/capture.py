@@ -162,7 +162,9 @@ class Capture:
         """One step that was just taken. Whatever goes wrong in here is no reason to end the server."""
         try:
             self._record(inputs, now, age_s, output)
-        except Exception as error:  # the record is beside the service: a mistake in it ends the recording, by name, never the server
+        except (
+            Exception
+        ) as error:  # the record is beside the service: a mistake in it ends the recording, by name, never the server
             self._close(self._said(error), drop=isinstance(error, OSError))
 
     def _record(self, inputs: Sequence[Input], now: Now, age_s: float, output: Output) -> None:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import time
+from pathlib import Path
 
 from failoverd.ports import Now
 
@@ -32,6 +34,13 @@ class _Timex(ctypes.Structure):
 def read() -> Now:
     """The present: UTC seconds and CLOCK_BOOTTIME seconds."""
     return Now(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def host_boot() -> str:
+    """Which boot of the host this is, as the kernel calls it; "" when it does not say."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
 
 
 def synchronised() -> bool:

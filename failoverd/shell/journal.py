@@ -24,7 +24,7 @@ PRUNE_EVENTS = (
     "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE seq <="
     " (SELECT seq FROM event ORDER BY seq DESC LIMIT 1 OFFSET ?) ORDER BY seq LIMIT ?)"
 )
-OWN_META = frozenset({b"uuid", b"generation", b"boot", b"created", b"rollback_detail"})
+OWN_META = frozenset({b"uuid", b"generation", b"boot", b"host", b"created", b"rollback_detail"})
 _LEASE_KEYS = {5: 4, 17: 6}  # length of a lease's key -> its family octet
 
 

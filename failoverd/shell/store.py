@@ -23,6 +23,7 @@ import aiosqlite
 
 from failoverd.ports import Kind, Origin, Stored, Write
 from failoverd.shell import backup, fold, journal, schema
+from failoverd.shell.clock import host_boot
 from failoverd.shell.disk import (
     LOCK_WAIT_S,
     RESERVE_BYTES,
@@ -170,9 +171,9 @@ class Store:
     async def load(self) -> Stored:
         """Everything that is stored. Writes the first marker of this run. Stored.meta has besides the node's own:
 
-        uuid, generation, boot; created ("1": there was no database); rollback ("1", why in rollback_detail: this database is
-        older than what was reached here); restored ("1", with rollback: it is a backup put back). rollback and restored stay
-        until a META write deletes them."""
+        uuid, generation, boot; host (which boot of the host this is, "" for not known); created ("1": there was no database);
+        rollback ("1", why in rollback_detail: this database is older than what was reached here); restored ("1", with rollback:
+        it is a backup put back). rollback and restored stay until a META write deletes them."""
         tail = fold.tails(await self._fetch(fold.TAIL))
         stored = Stored()
         stored.leases = await self._overlaid(Kind.LEASE, tail)
@@ -187,6 +188,7 @@ class Store:
             "uuid": self.uuid,
             "generation": str(self.generation),
             "boot": self.boot,
+            "host": host_boot(),
             "created": "1" if self.created else "",
         }
         await self.write_marker()

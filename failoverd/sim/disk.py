@@ -19,7 +19,7 @@ class Disk:
         self.failing = False
         self.low = False
         self.newest_wall = 0.0
-        self.generation = self.boots = self.losses = 0
+        self.generation = self.boots = self.losses = self.host_boots = 0
         self._rows: Rows = {}
 
     def commit(self, writes: Sequence[Write], wall: float) -> None:
@@ -56,6 +56,7 @@ class Disk:
         rows = sorted(self._rows.items())
         self.boots += 1
         own = {"uuid": bytes((self.losses, *self.uuid[1:])).hex(), "boot": f"{self.boots:032x}", "generation": str(self.generation)}
+        own["host"] = str(self.host_boots)
         meta = {key.decode(): record for (kind, key), record in rows if kind is Kind.META}
         return Stored(
             leases=self.leases(),

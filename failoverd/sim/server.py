@@ -155,6 +155,7 @@ class Server:
         if self._flying is not None and self.rng.random() < 0.5:
             self._durable(self._flying)
         self.up, self.powered, self.node, self.fell_t = False, not power, None, self.world.t
+        self.disk.host_boots += power
         self.world.trace.add(Crashed(self.world.t, self.name, why))
         self.tcp.died(self, power=power)
 

@@ -115,7 +115,7 @@ class Disk:
 
         self.boots += 1
         meta = {key.decode(): record for (kind, key), record in self.rows.items() if kind is Kind.META}
-        meta |= {"uuid": self.uuid, "boot": f"{self.boots:032x}", "generation": str(len(self.log))}
+        meta |= {"uuid": self.uuid, "boot": f"{self.boots:032x}", "generation": str(len(self.log)), "host": "one"}
         return Stored(of(Kind.LEASE), of(Kind.DDNS), of(Kind.RELATIONSHIP), meta, self.newest, of(Kind.CONFLICT))
 
 

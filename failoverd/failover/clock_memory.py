@@ -1,0 +1,45 @@
+"""What the clocks were while leases were noted that may still run (safety.md 10).
+
+CLOCK_BOOTTIME is slewed with the wall clock and never set, so a change of the one less the other is a step. What this server noted before a
+step ahead lies so much later in truth than it reads now, and what the partner noted lies as far off as the two clocks were apart then,
+though they agree by now: an address freed by the clocks of now alone would be freed early. Both are remembered for the longest lease time,
+and across restarts of the process within one boot of the host; after a reboot nobody can tell by how much our clock was set.
+"""
+
+from __future__ import annotations
+
+from failoverd.failover.record import BootFacts, RelationshipRecord
+from failoverd.ports import Now
+
+JITTER_S = 0.5  # two clocks are not read at one instant, and what is less does not count
+
+
+class ClockMemory:
+    """Keeps `low_gap` and `low_seen`, `far_s` and `far_seen` of a relationship's record, which is written with every stamp."""
+
+    def __init__(self, record: RelationshipRecord, boot: BootFacts, now: Now) -> None:
+        """From the record when it is of this boot of the host, anew otherwise."""
+        self.record, self._longest_s, self._gap = record, boot.longest_lease_s, now.wall - now.mono
+        self._mono = now.mono
+        if not boot.host or record.host != boot.host:
+            record.host, record.low_gap, record.low_seen = boot.host, self._gap, now.mono
+            record.far_seen = now.mono
+
+    def read(self, now: Now) -> None:
+        """The clocks, at the beginning of each step."""
+        record, self._gap, self._mono = self.record, now.wall - now.mono, now.mono
+        if self._gap <= record.low_gap + JITTER_S:
+            record.low_gap, record.low_seen = min(record.low_gap, self._gap), now.mono
+        elif now.mono - record.low_seen > self._longest_s:
+            record.low_gap, record.low_seen = self._gap, now.mono
+
+    def measured(self, offset: int, now: Now) -> None:
+        """How far the partner's clock is from ours."""
+        record = self.record
+        if abs(offset) >= record.far_s or now.mono - record.far_seen > self._longest_s:
+            record.far_s, record.far_seen = abs(offset), now.mono
+
+    @property
+    def ahead_s(self) -> int:
+        """How much later than it reads a time may lie that was noted before a step; not beyond the last lease of before it."""
+        return max(0, round(min(self._gap - self.record.low_gap, self.record.low_seen + self._longest_s - self._mono)))

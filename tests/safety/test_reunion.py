@@ -1,0 +1,230 @@
+"""Histories of two servers that meet again, found by the simulator: what one of them gave, forgot or renewed meanwhile. Each is named after
+the bug; `p` is the primary, `s` the secondary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from failoverd.failover.message import Framer, MessageType
+from failoverd.leases.lease import BindingState
+from failoverd.ports import ClientDatagram, LinkBytes
+from tests.pair.duo import ADDRESS, Disk, Duo, kind, normal
+
+
+def copy_of(disk: Disk) -> Disk:
+    """A backup."""
+    copy = Disk()
+    copy.rows, copy.newest, copy.uuid, copy.boots = dict(disk.rows), disk.newest, disk.uuid, disk.boots
+    return copy
+
+
+def kinds(data: bytes) -> list[int]:
+    """The types of the messages in these bytes."""
+    return [message.kind for message in Framer().feed(data)]
+
+
+def kept(duo: Duo, sender: str, begins: MessageType | None = None) -> Callable[[], None]:
+    """From now on, or from a message of a type on, nothing of a server arrives, though the link stands; the result lets all of it arrive
+    at last."""
+    waiting: list[bytes] = []
+    link, other = next(iter(duo._links)), "s" if sender == "p" else "p"
+
+    def hold(who: str, data: bytes) -> bool:
+        holds = who == sender and (bool(waiting) or begins is None or begins in kinds(data))
+        if holds:
+            waiting.append(data)
+        return holds
+
+    def release() -> None:
+        duo.hold_bytes = lambda who, data: False
+        duo.inbox[other].extend(LinkBytes("fo", link, data) for data in waiting)
+
+    duo.hold_bytes = hold
+    return release
+
+
+def test_what_was_known_before_the_loss_and_is_told_again_ends_no_rest() -> None:
+    """Seed 10163. Behind a cut s renewed x twice and was put back to a backup of between: it told the first renewal, p took that for the
+    client's own and gave x away when it had ended there, while the client held it by the second."""
+    duo = normal(mclt="10m", lease="10m")
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.run(2)
+    duo.cut()
+    duo.run(40)
+    assert kind(duo.renew("s", 1, x)) == "ack"
+    backup = copy_of(duo.disks["s"])
+    duo.run(200, 1)
+    assert kind(duo.renew("s", 1, x)) == "ack"
+    held_until = duo.lease("s", x).ends
+    duo.run(20)
+    duo.crash("s")
+    duo.disks["s"] = backup
+    duo.heal()
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.state("s") == "recover-wait")
+    duo.run(3)
+    assert duo.lease("p", x).ends < held_until, "only the first renewal was told"
+    assert duo.lease("p", x).not_before > held_until
+    duo.run(held_until - duo.now.wall - 5, 1)
+    for mac in range(2, 6):
+        taken = duo.dora("p", mac)
+        assert taken is None or taken.yiaddr != x
+
+
+def test_a_renewal_after_the_loss_ends_the_rest() -> None:
+    """The other side of the same rule (safety.md 15)."""
+    duo = normal(mclt="1m", lease="10m")
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    duo.run(2)
+    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"  # the first lease lasts MCLT
+    duo.run(2)
+    backup = copy_of(duo.disks["s"])
+    duo.run(20)
+    duo.crash("s")
+    duo.disks["s"] = backup
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 400)
+    rests = duo.lease("p", ack.yiaddr).not_before
+    assert rests > duo.now.wall
+    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"
+    duo.run(2)
+    assert duo.lease("p", ack.yiaddr).not_before == 0
+
+
+def told_three_late(duo: Duo) -> tuple[Callable[[], None], set[int]]:
+    """s has fallen, p gives its addresses in partner-down, and s recovers: three leases are given after the last update that s asked for
+    was sent, just before its recover-done arrives. Nothing of p arrives any more. How to let it arrive, and the addresses."""
+    duo.crash("s")
+    assert duo.command("p", "partner-down").code == "ok"
+    duo.run(130, 1)  # the partner's free addresses may be used now
+    offers = [duo.discover("p", mac, secs=10) for mac in range(1, 4)]
+    given = {offer.yiaddr for offer in offers if offer is not None}
+    assert len(given) == 3
+    duo.wire.clear()
+    duo.start("s")
+    duo.until(lambda: any(MessageType.UPDDONE in kinds(data) for who, data in duo.wire if who == "p"), 10)
+    arrives = kept(duo, "p")
+    requests = [
+        duo.packet(3, mac, o50=offer.yiaddr.to_bytes(4, "big"), o54=ADDRESS["p"].to_bytes(4, "big"))
+        for mac, offer in enumerate(offers, 1)
+        if offer is not None
+    ]
+    duo.inbox["p"][:0] = [ClientDatagram("eth0", ADDRESS["p"], 0, 68, 0xFFFFFFFF, data, duo.now.mono) for data in requests]
+    duo.tick()
+    assert all(duo.lease("p", each).state is BindingState.ACTIVE for each in given)
+    duo.until(lambda: duo.state("s") == "recover-done", 1)
+    return arrives, given
+
+
+def test_a_partner_that_has_recovered_is_told_what_was_given_before_it_gives_it_again() -> None:
+    """Seed 10184, a slow link and one BNDUPD at a time: s heard our normal while it knew of one of three addresses, its own by right, that
+    p had given in partner-down; it gave the second to somebody else."""
+    duo = normal(mclt="1m", window=1, last=103)
+    arrives, given = told_three_late(duo)
+    duo.run(2)
+    assert duo.states() == ("partner-down", "recover-done")
+    assert kind(duo.dora("p", 4)) == "silence", "nothing more to tell until both are normal"
+    assert duo.noted("p", "partner-returns")
+    for each in given:
+        assert kind(duo.renew("p", int.from_bytes(duo.lease("p", each).hw[-4:]), each)) == "ack"
+    arrives()
+    duo.until(lambda: duo.states() == ("normal", "normal"), 10)
+    assert all(duo.lease("s", each).state is BindingState.ACTIVE for each in given)
+    assert duo.nodes["p"].endpoints["fo"].rights(duo.now).may_allocate
+
+
+def test_a_link_that_is_lost_while_the_partner_is_told_leaves_the_survivor_serving() -> None:
+    """What it waits with new addresses for is over with the link."""
+    duo = normal(mclt="1m", window=1, last=103)
+    told_three_late(duo)
+    duo.run(2)
+    assert kind(duo.dora("p", 4)) == "silence"
+    duo.crash("s")
+    duo.run(1)
+    assert duo.state("p") == "partner-down"
+    assert kind(duo.dora("p", 4)) == "ack"
+
+
+def test_a_survivor_that_was_away_itself_waits_anew_when_its_partner_has_forgotten() -> None:
+    """Seed 11829. p in partner-down fell; s was told partner-down rightly, gave what was left, and came back with a backup of before. p,
+    back as well, had waited for its partner's addresses long ago, and gave them at once."""
+    duo = normal(mclt="1m", lease="10m", last=103)
+    backup = copy_of(duo.disks["s"])
+    duo.crash("s")
+    assert duo.command("p", "partner-down").code == "ok"
+    duo.run(130, 1)
+    duo.crash("p")
+    duo.start("s")
+    duo.run(16)
+    assert duo.command("s", "partner-down").code == "ok"
+    duo.run(130, 1)
+    given = {ack.yiaddr for ack in (duo.dora("s", mac) for mac in range(1, 5)) if ack is not None}
+    assert len(given) == 4
+    duo.crash("s")
+    duo.disks["s"] = backup
+    duo.start("p")
+    duo.run(2)  # it has tried to reach its partner
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.state("s") == "recover-wait", 30)
+    duo.run(1)
+    assert duo.state("p") == "partner-down"
+    assert all(kind(duo.dora("p", mac)) == "silence" for mac in range(11, 15))
+
+
+def test_the_name_of_a_lease_whose_end_the_partner_has_not_agreed_to_is_not_free() -> None:
+    """Seed 11906, a slow link: the partner had renewed the lease that had ended here, and its name was taken away as nobody's."""
+    duo = normal(mclt="1m", lease="1m", tls=True)
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    duo.run(40)
+    node = duo.nodes["p"]
+    arrives = kept(duo, "s")
+    duo.until(lambda: duo.lease("p", ack.yiaddr).state is BindingState.EXPIRED)
+    assert duo.state("p") == "normal"
+    assert not node.planner.unheld(ack.yiaddr, "", "")
+    arrives()
+    duo.run(1)
+    assert node.planner.unheld(ack.yiaddr, "", "")
+
+
+def meets_with_news(duo: Duo) -> Callable[[], None]:
+    """s comes back, p has something to tell, both go to normal, and what s answers is kept."""
+    assert kind(duo.dora("p", 1)) == "ack"
+    duo.run(2)
+    duo.crash("s")
+    duo.run(5)
+    assert kind(duo.dora("p", 2)) == "ack"
+    duo.start("s")
+    duo.until(lambda: bool(duo._links))
+    release = kept(duo, "s", MessageType.BNDACK)
+    duo.until(lambda: duo.state("p") == "normal", 10)
+    return release
+
+
+def paused(duo: Duo) -> bool:
+    return bool(duo.nodes["p"].planner.status(duo.now)["paused"])
+
+
+def test_no_name_is_taken_away_before_the_partner_has_told_what_it_gave_meanwhile() -> None:
+    """Seeds 1082, 1235 and 2310: straight after the reunion a server took away the name of a lease that its partner had renewed."""
+    duo = normal(mclt="1m", lease="10m", tls=True)
+    release = meets_with_news(duo)
+    duo.run(2)
+    assert duo.state("p") == "normal"
+    assert paused(duo)
+    release()
+    duo.run(0.5)
+    assert not paused(duo)
+
+
+def test_names_do_not_wait_for_a_partner_that_tells_nothing() -> None:
+    duo = normal(mclt="1m", lease="10m", tls=True)
+    meets_with_news(duo)
+    duo.run(9)
+    assert paused(duo)
+    duo.run(1.5)
+    assert duo.state("p") == "normal"
+    assert not paused(duo)
