@@ -16,6 +16,7 @@ from failoverd.failover.dialect import EPOCHS
 from failoverd.failover.message import Message, OptionCode, ServerFlag, ServerState
 from failoverd.failover.standing import NAMES_WAIT_S
 from failoverd.failover.states import Action, Cell, Entry
+from failoverd.leases.lease import BindingState
 from failoverd.ports import Kind, Now, Origin, Write
 
 S = ServerState
@@ -129,7 +130,9 @@ class Transitions(Agreement):
         """Out of partner-down only when the partner, which has recovered, knows all that we gave until now: its own free addresses are
         among them, and it gives them as soon as it hears our normal (simulator, seed 10184: a slow link, one BNDUPD at a time)."""
         back = self.record.state is S.PARTNER_DOWN and peer is S.RECOVER_DONE and cell.next is S.NORMAL
-        self.returning = self.updates.untold() if back else set()
+        used = (BindingState.ACTIVE, BindingState.ABANDONED)
+        owed = self.updates.untold() if back else set()
+        self.returning = {address for address in owed if self.house.table.get(address).state in used}
         return Cell(Action.STAY, why="it is told first what we gave") if self.returning else cell
 
     def tell_first(self, now: Now) -> None:

@@ -83,22 +83,31 @@ def before_its_time(events: list[Event]) -> Iterator[Violation]:
     pools, mclt_s = Pools(Started(0.0, "", 0, ())), 0
     down: dict[tuple[str, str], float] = {}
     left: dict[tuple[str, str], tuple[float, float]] = {}  # when partner-down was left, and since when it had been
+    booted: dict[str, float] = {}
+    declared: dict[tuple[str, str], float] = {}
     for event in events:
         if isinstance(event, Started):
             mclt_s, pools = event.mclt_s, Pools(event)
         elif isinstance(event, Booted | Replaced):
             owners.disk(event.server, event.leases)
+            booted[event.server] = event.t
         elif isinstance(event, Committed):
             owners.committed(event)
-        elif isinstance(event, Declared) and event.since_t:
-            down[event.server, event.relationship] = event.since_t
+        elif isinstance(event, Declared):
+            declared[event.server, event.relationship] = event.t
+            if event.since_t:
+                down[event.server, event.relationship] = event.since_t
         elif isinstance(event, Moved):
             if event.state not in ("partner-down", "startup"):
                 since = down.pop((event.server, event.relationship), None)
                 if since is not None:
                     left[event.server, event.relationship] = event.t, since
             elif event.state == "partner-down":
-                down.setdefault((event.server, event.relationship), event.t)
+                key = event.server, event.relationship
+                left_t, since = left.get(key, (inf, 0.0))
+                # It fell before it had left partner-down on disk, and told nobody: it is there as before.
+                as_before = left_t <= booted.get(event.server, 0.0) and declared.get(key, 0.0) <= left_t
+                down.setdefault(key, since if as_before else event.t)
         elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
             hw, before = owners.taken.pop((event.server, event.address), ("", None))
             relationship, primary = pools.of(event.address)
