@@ -18,7 +18,7 @@ from failoverd.shell.store import Store
 ROOT = Path(__file__).resolve().parents[2]
 WALL = 1_700_000_000.0
 BATCHES = 12
-OWN = ("uuid", "generation", "boot", "created")
+OWN = ("uuid", "generation", "boot", "host", "created")
 
 OPENED: list[Store] = []  # closed after each test (conftest.py): the thread of an open one keeps the process from ending
 
