@@ -119,6 +119,7 @@ class Updates(UpdateQueue):
             client_id=binding.client_id,
             potential=binding.potential or 0,
             cltt=binding.cltt or 0,
+            starts=binding.starts or 0,
             flags=binding.flags or 0,
             announced=flight.state if flight is not None else None,
             announced_cltt=flight.cltt if flight is not None else 0,

@@ -27,9 +27,11 @@ def recover_until(record: RelationshipRecord, boot: BootFacts, partner_is_dhcpd:
 
 def forgotten_for(record: RelationshipRecord, boot: BootFacts) -> int:
     """How long a lease may still run that this server, without its earlier database, knows nothing of, and nobody else is there to say:
-    in partner-down every address waits for it (simulator; safety.md 12 and 15 speak of MCLT, which the forgotten leases exceed)."""
-    lost = record.virgin_database and not record.new_pair
-    return boot.longest_lease_s if lost or boot.restored else 0
+    in partner-down every address waits for it (simulator; safety.md 12 and 15 speak of MCLT, which the forgotten leases exceed). The
+    partner may have gone on alone, MCLT beyond the largest potential expiry that this server had acked (failover-protocol.md 7.1)."""
+    if not boot.restored and (not record.virgin_database or record.new_pair):
+        return 0
+    return boot.longest_lease_s * 3 // 2 + max(record.wait_mclt_s, record.mclt_s)
 
 
 def past_bound(record: RelationshipRecord, wall: float) -> bool:

@@ -102,7 +102,7 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
     if may is May.NOW and not rights.wait_all:
         return "" if same or rested else NOT_BEFORE
     if may is May.REWOUND:
-        if same and lease.rewind is BindingState.ACTIVE:
+        if same and lease.rewind is BindingState.ACTIVE and not rights.wait_all:
             return ""
         if lease.rewind is rights.own and rights.rewind and not rights.wait_all and rested:
             return ""  # the partner cannot have seen past a state in which it was ours (safety.md 13)

@@ -124,6 +124,7 @@ def judge(
     ruled: bool = False,
     confirmed: int = 0,
     outdated: bool = False,
+    starts: int = 0,
 ) -> Verdict:
     """Judge one BNDUPD for `lease` (6.3 steps 4 to 10; 1 to 3 are the caller's). Times UTC seconds, an absent one 0.
 
@@ -142,7 +143,8 @@ def judge(
         FREE,
         BACKUP,
     )  # the partner judges by the duel, and nobody's lease hangs on it
-    if outdated and not crossed and (not lease.owed or cltt > max(lease.cltt, lease.partner_cltt)):
+    # What the partner took from us it tells without a client-last-transaction-time; its state began after the copy was made.
+    if outdated and not crossed and (not lease.owed or max(cltt, starts) > max(lease.cltt, lease.partner_cltt)):
         return _client(told, hw, client_id) or Verdict(True)
     ahead_of = now + min(slack_s, LONGEST_SLACK_S)
     if resolving and told is ACTIVE and contested(lease, hw, client_id, now - slack_s):

@@ -226,7 +226,7 @@ def restored() -> tuple[Duo, int]:
     duo.start("p", rollback="1", restored="1")
     duo.run(20)
     duo.command("p", "partner-down")
-    duo.run(90000, 300)
+    duo.run(131000, 300)
     duo.probes["p"].clear()
     duo.sent["p"].clear()
     return duo, first.yiaddr
@@ -295,7 +295,7 @@ def test_safety_15_a_restored_server_alone_pings_each_address_before_it_gives_it
     duo.start("p", rollback="1", restored="1")
     duo.run(20)
     duo.command("p", "partner-down")
-    duo.until(lambda: _asks(duo, 1), 90000)
+    duo.until(lambda: _asks(duo, 1), 131000)
     assert duo.dora("p", 2) is None
     address = asked(duo)[-1]
     hear(duo, "p", address, heard=False, detail="No buffer space available")

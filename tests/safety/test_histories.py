@@ -758,7 +758,7 @@ def test_a_server_without_its_database_asks_for_everything_in_conflict_resolutio
     duo.run(20)
     duo.command("s", "partner-down")
     duo.run(5)
-    duo.run(90000, 60)  # nothing that it forgot can run any more: it is not too late to resolve (what comes earlier recovers)
+    duo.run(131000, 60)  # nothing that it forgot can run any more: it is not too late to resolve (what comes earlier recovers)
     duo.heal()
     duo.until(lambda: duo.states() == ("normal", "normal"))
     duo.run(5)

@@ -5,8 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from failoverd.failover import waits
 from failoverd.failover.message import Framer, MessageType
-from failoverd.leases.lease import BindingState
+from failoverd.failover.record import BootFacts, RelationshipRecord
+from failoverd.leases.allocate import refusal
+from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.mclt import promise
+from failoverd.leases.rights import Rights
 from failoverd.ports import ClientDatagram, LinkBytes
 from tests.pair.duo import ADDRESS, Disk, Duo, kind, normal
 
@@ -71,6 +76,63 @@ def test_what_was_known_before_the_loss_and_is_told_again_ends_no_rest() -> None
     for mac in range(2, 6):
         taken = duo.dora("p", mac)
         assert taken is None or taken.yiaddr != x
+
+
+def test_an_earlier_copy_takes_a_lease_that_the_partner_heard_of_from_it_since() -> None:
+    """Seeds 1685 and 1765. The copy held an un-acked grant of x; x was released since, given to another client, and told to p. p told it
+    again without a transaction time of its own, s took its own old grant for the later one, and p gave x back to the first client."""
+    duo = normal(mclt="10m", lease="10m", last=101)
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    x = ack.yiaddr
+    duo.cut()
+    duo.run(40)
+    assert kind(duo.renew("s", 1, x)) == "ack"
+    assert duo.lease("s", x).owed
+    backup = copy_of(duo.disks["s"])
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    duo.release("s", 1, x)
+    duo.until(lambda: duo.lease("s", x).state is BindingState.BACKUP, 200)
+    again = duo.dora("s", 2)
+    assert again is not None
+    assert again.yiaddr == x
+    duo.run(2)
+    duo.crash("s")
+    duo.disks["s"] = backup
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.state("s") == "recover-wait", 30)
+    duo.run(2)
+    assert [duo.lease(name, x).hw[-1] for name in ("p", "s")] == [2, 2]
+
+
+def test_a_restored_server_alone_gives_no_ended_lease_to_its_client_again() -> None:
+    """Seed 1977. In the copy x was the first client's, and its lease had ended; x was released since, and is another client's."""
+    duo = normal(mclt="1m", lease="10m", last=101)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(2)
+    backup = copy_of(duo.disks["p"])
+    duo.crash("s")
+    duo.crash("p")
+    duo.run(70, 1)
+    duo.disks["p"] = backup
+    duo.start("p", rollback="1")
+    duo.run(16)
+    assert duo.command("p", "partner-down").code == "ok"
+    duo.run(61)
+    lease = duo.lease("p", ack.yiaddr)
+    assert (lease.state, lease.hw[-1]) == (BindingState.EXPIRED, 1)
+    assert refusal(lease, lease.client, duo.nodes["p"].endpoints["fo"].rights(duo.now), int(duo.now.wall))
+
+
+def test_a_server_without_its_database_waits_for_what_its_partner_may_give_alone() -> None:
+    """Seed 1977. p had acked a potential expiry, and forgot it; s, booted behind a cut, gave MCLT beyond that (safety.md 11), and p in
+    partner-down waited for the longest lease time only."""
+    record, boot = RelationshipRecord("fo", mclt_s=60), BootFacts(1000.0, 0.0, True, 120)
+    longest = promise(Lease(1, BindingState.ACTIVE, acked=10**6), 120, Rights(True, mclt_s=60), 1000)
+    assert longest is not None
+    assert waits.forgotten_for(record, boot) == longest.potential - 1000 + 60
 
 
 def test_a_renewal_after_the_loss_ends_the_rest() -> None:
