@@ -170,7 +170,7 @@ class Planner:
     def _want(self, name: str, address: int, now: Now, out: Output, holder: str = "", gone: str = "") -> None:
         """Compute `want` of one name and of the reverse names that it touches. `gone`: the reverse name that its lease had before."""
         rows = [row for target in self._targets if (row := self._shelf.rows.get(row_key(target, FORWARD, name))) is not None]
-        chosen, losers = self._claims.select(name, holder or next((_holder(row) for row in rows if _holder(row)), ""), self._take)
+        chosen, losers = self._claims.select(name, holder or next((row.holder for row in rows if row.holder), ""), self._take)
         if losers:
             out.notes.append(Note(reasons.TAKEN, now.wall, address=address, subject=name))
         pointers: dict[str, Claim | None] = {gone: None} if gone else {}
@@ -249,7 +249,8 @@ class Planner:
         leaves the old one, of which the partner heard nothing (ddns.md 4.6)."""
         if row.kind == REVERSE:
             address = reverse_address(row.name)
-            return address is not None and self.unheld(address, "", "")
+            names = {v.text for v in row.drop()}
+            return address is not None and all(self.unheld(address, name, self._pointed_by(row, address, name)) for name in names)
         return all(self.unheld(ipv4(v.text), row.name, row.held_guard) for v in row.known() if v.rtype == "A")
 
     def addresses_of(self, row: Row) -> tuple[int, ...]:
@@ -270,12 +271,15 @@ class Planner:
         for value in values:
             if value.rtype == "A" and self.nameless(ipv4(value.text), row.name, guard):
                 return True
-            if value.rtype == "PTR" and (address := reverse_address(row.name)) is not None:
-                forward = self._shelf.rows.get(row_key(row.target, FORWARD, value.text))
-                owner = (forward.held_guard or forward.guard) if forward is not None else ""
-                if self.nameless(address, value.text, "" if self.unsaid(address, value.text) else owner):
-                    return True  # a name that anybody has at that address is no longer that of who had it first
+            address = reverse_address(row.name) if value.rtype == "PTR" else None
+            if address is not None and self.nameless(address, value.text, self._pointed_by(row, address, value.text)):
+                return True
         return False
+
+    def _pointed_by(self, row: Row, address: int, name: str) -> str:
+        """The DHCID of the client whose PTR to `name` that is, "": any client's that has the address."""
+        forward = self._shelf.rows.get(row_key(row.target, FORWARD, name))
+        return "" if forward is None or self.unsaid(address, name) else forward.held_guard or forward.guard
 
     def name_of(self, lease: Lease) -> str:
         """The name that a lease has in DNS, which is another than it asks for when that one is taken; "" for none."""
@@ -493,8 +497,3 @@ class Planner:
 def _unknown(_address: int, _name: str, _guard: str = "") -> bool:
     """Without a node nothing is sure."""
     return False
-
-
-def _holder(row: Row) -> str:
-    """The DHCID that has the name now: the one that is wanted, else the one that what is left stands under."""
-    return row.guard if row.want else row.held_guard if row.have or row.maybe else ""

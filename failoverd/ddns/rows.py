@@ -117,6 +117,11 @@ class Row:
         """The DHCID that `want` is to stand under."""
         return self.lodger or self.guard
 
+    @property
+    def holder(self) -> str:
+        """The DHCID that has the name now: the one that is wanted, else the one that what is left stands under."""
+        return self.guard if self.want else self.held_guard if self.have or self.maybe else ""
+
     def drop(self) -> tuple[Value, ...]:
         """Values that are or may be in the zone and are not wanted."""
         if not self.have and not self.maybe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from failoverd.ddns.dhcid import guard
 from failoverd.ddns.rows import ME, PEER
 from failoverd.ports import DnsAnswer, DnsQuery, Origin
 from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
@@ -160,3 +161,22 @@ def test_what_was_left_to_the_partner_is_looked_at_soon_after_a_restart() -> Non
     rig.planner.unheld = lambda address, *_: address == NET + 10
     rig.pass_time(70)
     assert rig.zone() == {f"{H1} A 192.0.2.11", f"11.{REVERSE} PTR {H1}"}
+
+
+@pytest.mark.parametrize("same_name", [False, True])
+def test_the_old_pointer_of_a_client_that_left_goes_though_another_client_has_its_address(same_name: bool) -> None:
+    """Simulator, seed wide3219: each server left the old pointer of a client that both had served to the other. Before they looked a client
+    without a name had the address, and the pointer showed the old client's name for as long as that one stayed."""
+    rig, mine = Rig(), guard(lease(10, 1).hw, b"", H1)
+    rig.planner.nameless = lambda address, name, guard: address == NET + 10
+    rig.planner.unsaid = lambda address, name: same_name
+    rig.planner.unheld = lambda address, name, guard: guard == mine  # a client has the address, and it is another one
+    rig.change(lease(10, 1))
+    rig.run()
+    rig.change(lease(11, 1))
+    rig.run()
+    assert rig.rows()["rev", f"10.{REVERSE}"].owner == PEER
+    rig.planner.nameless = lambda address, name, guard: address == NET + 10 and guard == ""
+    rig.pass_time(120)
+    left = {f"10.{REVERSE} PTR {H1}"} if same_name else set()  # made of the address: it is the new client's, too
+    assert rig.zone() == {f"{H1} A 192.0.2.11", f"11.{REVERSE} PTR {H1}"} | left
