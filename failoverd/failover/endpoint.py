@@ -93,7 +93,7 @@ class Endpoint(Maintenance):
 
     def pair_init(self, now: Now) -> None:
         """The operator states that no leases exist (safety.md 16)."""
-        self.record.new_pair = True
+        self.record.new_pair = self.attested = True
         if self.record.state is S.RECOVER_WAIT and self.record.virgin_database:
             self.record.recover_until = int(now.wall)
         self.persist()

@@ -64,6 +64,7 @@ class Standing(Links):
         self.judges_first = True  # safety.md 20; until a dhcpd primary has let our request in potential-conflict go stale
         self.hears_until = self.hears_limit = now.mono  # see _begin_hearing
         self.tried_since_boot = False
+        self.attested = False  # `pair init` was typed since the boot, and this process was not away since
         self.starting = record.state is not S.PARTNER_DOWN
         self.startup_until = now.mono + states.STARTUP_S
         self.clock_ok = True
@@ -214,7 +215,7 @@ class Standing(Links):
     def beat_gap(self, now: Now) -> None:
         """This process was not running for longer than max-response-delay: a lost link and a lone boot (safety.md 5)."""
         contact = self.record.operated if self.record.state is S.PARTNER_DOWN else self.record.proven
-        self.tried_since_boot = False
+        self.tried_since_boot = self.attested = False
         if self.record.state is S.PARTNER_DOWN or self.record.state in SERVES_BY_CONTACT:
             self._doubt(contact, now)
 

@@ -201,7 +201,9 @@ class Transitions(Agreement):
             record.epoch = min(record.epoch + 1, private.NEWEST_EPOCH)
             record.partner_down_since = int(now.wall)
             late = now.wall + self.set_back_s
-            record.wait_all = record.wait_all or waits.partner_may_hold_our_half(record, old, self.boot, late)
+            record.wait_all = record.wait_all or waits.partner_may_hold_our_half(
+                record, old, self.boot, late, attested=self.attested
+            )
             record.forgot_s = max(record.forgot_s, waits.forgotten_for(record, self.boot))
             self.tried_since_boot = True
         elif new is not S.PARTNER_DOWN:

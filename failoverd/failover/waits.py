@@ -39,9 +39,13 @@ def past_bound(record: RelationshipRecord, wall: float) -> bool:
     return record.doubt is not None and record.doubt + record.mclt_s <= wall
 
 
-def partner_may_hold_our_half(record: RelationshipRecord, old: ServerState, boot: BootFacts, wall: float) -> bool:
+def partner_may_hold_our_half(
+    record: RelationshipRecord, old: ServerState, boot: BootFacts, wall: float, *, attested: bool
+) -> bool:
     """Whether entering partner-down from `old` must wait with every address that is not ACTIVE here, our own free ones included: the
-    partner was, or may have been, in partner-down, or we do not have the leases of before (safety.md 12, 15, 16, 19)."""
+    partner was, or may have been, in partner-down, or we do not have the leases of before (safety.md 12, 15, 16, 19). `attested`: `pair
+    init` was typed since this server last was away. While it was away the partner may have been told partner-down, and have used our
+    half."""
     if record.virgin_database:
-        return not record.new_pair
+        return not attested
     return boot.restored or old not in KNOWS_ITS_HALF or past_bound(record, wall)

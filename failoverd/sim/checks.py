@@ -25,6 +25,7 @@ from failoverd.sim.checks_server import grants_without_room, names_out_of_turn, 
 from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, Holes, dhcpd_ended, dhcpd_of, of_ours, ours_only
 from failoverd.sim.limits import ACK_AGE_S, before_its_time, beyond_a_limit, normal_since, not_answered
 from failoverd.sim.trace import (
+    PAIR_INIT,
     Answered,
     Booted,
     Committed,
@@ -44,7 +45,9 @@ from failoverd.sim.trace import (
 from failoverd.sim.violation import Violation, dotted
 
 FREE, ACTIVE, EXPIRED, BACKUP = 1, 2, 3, 7
+ATTESTED = "`pair init` stated that no leases exist"
 HOLES = (RENEWAL, REUSE)
+KNOWN = (*HOLES, ATTESTED)
 
 
 # --- (a) ---------------------------------------------------------------------------------------------------------------
@@ -60,12 +63,13 @@ class Claim(NamedTuple):
 
 def excused_from(events: list[Event]) -> float:
     """From when on two holders are what safety.md says must come of it, not a violation: an operator (or auto-partner-down) has declared
-    or stated what was not so, or a partner-down was declared where lone-boot is "serve" (safety.md 11, 12)."""
+    or stated what was not so, or a partner-down was declared where lone-boot is "serve" (safety.md 11, 12). An untrue `pair init` harms
+    the leases of before and no others: held_twice names those."""
     serves = any(isinstance(event, Started) and event.lone_boot_serves for event in events)
     for event in events:
         if isinstance(event, Declared) and (event.wrongly or serves):
             return event.t
-        if isinstance(event, Stated) and event.untrue:
+        if isinstance(event, Stated) and event.untrue and event.what != PAIR_INIT:
             return event.t
     return inf
 
@@ -73,13 +77,13 @@ def excused_from(events: list[Event]) -> float:
 def two_holders(events: list[Event]) -> Iterator[Violation]:
     """(a) No two clients hold one address at one time, unless somebody stated something untrue before, or it is one of dhcpd's holes."""
     until_t = excused_from(events)
-    return (violation for violation in held_twice(events) if violation.t < until_t and not violation.text.endswith(HOLES))
+    return (violation for violation in held_twice(events) if violation.t < until_t and not violation.text.endswith(KNOWN))
 
 
 def reported(events: list[Event]) -> list[Violation]:
     """(a) What two clients hold at one time after an untrue statement: exactly those are reported."""
     from_t = excused_from(events)
-    return [violation for violation in held_twice(events) if violation.t >= from_t or violation.text.endswith(HOLES)]
+    return [violation for violation in held_twice(events) if violation.t >= from_t or violation.text.endswith(KNOWN)]
 
 
 def lease_denied(events: list[Event]) -> Iterator[Violation]:
@@ -103,14 +107,19 @@ def lease_denied(events: list[Event]) -> Iterator[Violation]:
 
 
 def held_twice(events: list[Event]) -> Iterator[Violation]:
-    """Each time a client takes an address that another one holds."""
+    """Each time a client takes an address that another one holds. What was held when `pair init` stated that nothing is, and was not
+    renewed since, nobody knows of (safety.md 16)."""
     claims: dict[int, dict[str, Claim]] = {}
+    forgotten: set[tuple[str, int]] = set()
     holes = Holes(dhcpd_of(events))
     for event in events:
         holes.see(event)
         if isinstance(event, GaveUp):
             claims.get(event.address, {}).pop(event.client, None)
+        elif isinstance(event, Stated) and event.untrue and event.what == PAIR_INIT:
+            forgotten = {(each, address) for address, held in claims.items() for each in held}
         elif isinstance(event, Held):
+            forgotten.discard((event.client, event.address))
             held = claims.setdefault(event.address, {})
             for other in list(held.values()):
                 if other.until <= event.t:
@@ -120,7 +129,8 @@ def held_twice(events: list[Event]) -> Iterator[Violation]:
                         f"{dotted(event.address)} was taken by {event.client} until {event.until:.1f}, while {other.client} holds it"
                         f" since {other.since:.1f} until {other.until:.1f}"
                     )
-                    named = holes.named(event.address, event.t)
+                    stated = ATTESTED if (other.client, event.address) in forgotten else ""
+                    named = holes.named(event.address, event.t) or stated
                     yield Violation("a", event.t, f"{text}; {named}" if named else text)
             since = held[event.client].since if event.client in held else event.t
             held[event.client] = Claim(event.client, since, event.until)

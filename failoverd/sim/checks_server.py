@@ -9,6 +9,7 @@ from typing import Any
 
 from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.sim.trace import (
+    PAIR_INIT,
     Answered,
     Began,
     Booted,
@@ -21,11 +22,13 @@ from failoverd.sim.trace import (
     Replaced,
     Room,
     Started,
+    Stated,
 )
 from failoverd.sim.violation import Violation, dotted
 
 ACTIVE = 2
 LATE_S = 0.1  # from a step to what it sends, and back
+ANSWERED_S = 1.0  # what an operator typed is in the trace when the answer is seen
 SECOND_S = 2.0  # times on disk are whole seconds
 SAYS_NAMES = {"normal", "communications-interrupted", "partner-down"}
 OUT = {"paused", "shutdown"}
@@ -99,9 +102,11 @@ def names_out_of_turn(events: list[Event]) -> Iterator[Violation]:
 
 def serves_too_early(events: list[Event]) -> Iterator[Violation]:
     """(w) A server leaves recover-wait no earlier than MCLT after the last lease that it acknowledged (safety.md 14). It counts by its
-    wall clock: when that was set since, its wait cannot be seen from outside; while it drifts, a tenth more or less."""
+    wall clock: when that was set since, its wait cannot be seen from outside; while it drifts, a tenth more or less. `pair init` states
+    that there is nothing to wait for (safety.md 16)."""
     mclt_s = 0
     drifts: set[str] = set()
+    stated = [(event.server, event.t) for event in events if isinstance(event, Stated) and event.what == PAIR_INIT]
     granted: dict[tuple[str, str], float] = {}
     states: dict[tuple[str, str], str] = {}
     for event in events:
@@ -119,10 +124,12 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
         elif isinstance(event, Moved):
             key = event.server, event.relationship
             before, states[key] = states.get(key), event.state
-            since_s = event.t - granted.get(key, -1e9)
+            granted_t = granted.get(key, -1e9)
+            since_s = event.t - granted_t
             # There it serves nobody, and the wait is begun anew; an operator's partner-down waits with every address (safety.md 12).
             waits_on = event.state in ("startup", "recover", "partner-down")
             early = (before == "recover-wait" and not waits_on) or (before == "recover" and event.state == "recover-done")
+            early = early and not any(s == event.server and granted_t < t <= event.t + ANSWERED_S for s, t in stated)
             if early and since_s < mclt_s * (0.9 if event.server in drifts else 1.0) - SECOND_S:
                 text = (
                     f"{event.server} leaves {before} for {event.state} {since_s:.0f} s after its last DHCPACK; MCLT is {mclt_s} s"

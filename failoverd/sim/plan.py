@@ -23,9 +23,18 @@ SORTS = {"short": 79, "wide": 9, "crowd": 2, "long": 10}  # of 100 runs
 STORY = "story"  # the sort of a run that tells one (strikes_story.py)
 STORY_SHARE = 0.5  # of the runs are; each of these is told as often as the others
 STORIES = (
-    *("asleep", "alone", "unheard", "apart", "declined", "halfway", "brief", "relay", "nobody", "copied", "slowly", "crossing"),
+    *("asleep", "alone", "unheard", "apart", "declined", "halfway", "brief"),
+    *("relay", "nobody", "copied", "slowly", "crossing", "empty"),
 )
 STORY_T = 50.0  # by then a new pair has said all that it has to say
+STORY_LEASES = {  # how many MCLTs a lease lasts
+    "nobody": (6, 8),
+    "copied": (4, 6),
+    "unheard": (3, 4),
+    "apart": (5, 6),
+    "declined": (4, 5),
+    "empty": (3, 5),
+}
 KINDS = {
     "cut": 4,
     "one way": 2,
@@ -52,6 +61,7 @@ KINDS = {
     "recover": 1,
     "rebalance": 1,
     "force": 1,
+    "both disks": 1,
 }
 PING_SHARE = 0.25  # of the runs have the ping check on
 HAVE = 0.6  # each kind is in so many of the runs
@@ -137,7 +147,7 @@ def _told(world: World, story: str) -> Plan:
     """A run with a story: short times, few addresses, many clients, and some random faults on top."""
     rng = world.random("story terms")
     mclt_s = rng.choice((20, 20, 30))
-    times = {"nobody": (6, 8), "copied": (4, 6), "unheard": (3, 4), "apart": (5, 6), "declined": (4, 5)}.get(story, (2, 3))
+    times = STORY_LEASES.get(story, (2, 3))
     most = 0.4 if rng.random() < 0.8 else 15.0
     terms = Terms(
         mclt_s=mclt_s,
@@ -160,7 +170,8 @@ def _told(world: World, story: str) -> Plan:
     mean_s, t = rng.choice((40.0, 150.0, 400.0)), STORY_T
     while (t := t + rng.expovariate(1 / mean_s)) < until_t:
         blows.append(Blow(len(blows), t, rng.choice(kinds)))
-    return Plan(world.seed, terms, until_t, False, tuple(blows))
+    wrong = story == "empty" and world.random("wrong").random() < 0.2  # pair init, too early
+    return Plan(world.seed, terms, until_t, wrong, tuple(blows))
 
 
 def _terms(rng: Random, sort: str, *, tls: bool) -> Terms:

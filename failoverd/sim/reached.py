@@ -8,6 +8,7 @@ from failoverd.dhcp.message import MessageType
 from failoverd.sim.limits import FREE, Owners, Pools
 from failoverd.sim.plan import FIRST_FAULT_S
 from failoverd.sim.trace import (
+    PAIR_INIT,
     Answered,
     Booted,
     Committed,
@@ -37,6 +38,9 @@ REACHED = (
     "serve --force",
     "serve --force wrongly",
     "another disk",
+    "both disks lost",
+    "pair init after a loss",
+    "pair init too early",
     "paused",
     "recover typed",
     "rebalanced",
@@ -54,6 +58,7 @@ def reached(events: list[Event]) -> Counter[str]:
         if isinstance(event, Fault):
             sums["faults"] += 1
             sums["cuts"] += event.what == "cut"
+            have |= {event.what} & {"both disks lost"}
         elif isinstance(event, Crashed):
             sums["crashes"] += 1
         elif isinstance(event, Held):
@@ -95,6 +100,8 @@ def _typed(event: Declared | Stated | Typed | Replaced) -> set[str]:
     if isinstance(event, Declared):
         have = {f"partner-down declared {'wrongly' if event.wrongly else 'rightly'}"}
         return have | ({"--since"} if event.since_t else set())
+    if isinstance(event, Stated) and event.what == PAIR_INIT:
+        return {"pair init too early" if event.untrue else "pair init after a loss"}
     if isinstance(event, Stated):
         return {"serve --force wrongly" if event.untrue else "serve --force"}
     if isinstance(event, Replaced):

@@ -124,5 +124,5 @@ def run(seed: str, less: Less = WHOLE) -> Result:
     faults.start()
     world.run_until(plan.until_t)
     faults.end()
-    finish(world, pair, bound(terms))
+    finish(world, pair, bound(terms) + faults.field.slack_s)
     return Result(seed, judge(world.trace.events), world.trace, world.events, world.t, terms, plan)

@@ -9,7 +9,7 @@ from failoverd.ports import Reply
 from failoverd.sim.pair import Pair
 from failoverd.sim.plan import Plan
 from failoverd.sim.server import Server
-from failoverd.sim.trace import Declared, Fault, Typed
+from failoverd.sim.trace import Declared, Fault, GaveUp, Held, Typed
 from failoverd.sim.world import World
 
 RESTART_GRACE_S = 60.0  # a survivor that restarts within it goes on in partner-down (safety.md 12)
@@ -17,13 +17,15 @@ REPLY_S = 0.2
 
 
 class Field:
-    """The pair under fire. `over`: nothing strikes any more; `declaring`: relationships for which an operator is typing partner-down."""
+    """The pair under fire. `over`: nothing strikes any more; `declaring`: relationships for which an operator is typing partner-down;
+    `slack_s`: how much longer than after other faults both may need to be normal again."""
 
     def __init__(self, world: World, pair: Pair, plan: Plan) -> None:
         """Nothing has happened."""
         self.world, self.pair, self.plan = world, pair, plan
         self.over = False
         self.declaring: set[str] = set()
+        self.slack_s = 0.0
 
     @staticmethod
     def other(server: Server) -> Server:
@@ -72,6 +74,16 @@ class Strike:
     def relationship(self) -> str:
         """Either relationship."""
         return self.rng.choice(self.pair.a.relationships)
+
+    def held(self) -> bool:
+        """Whether some client holds a lease, as it sees it."""
+        until: dict[tuple[str, int], float] = {}
+        for event in self.world.trace.events:
+            if isinstance(event, Held):
+                until[event.client, event.address] = event.until
+            elif isinstance(event, GaveUp):
+                until.pop((event.client, event.address), None)
+        return any(end > self.world.t for end in until.values())
 
     def type(self, server: Server, verb: str, answered: Callable[[Reply], None] | None = None, **args: str) -> None:
         """An operator types something at a server that runs."""

@@ -380,6 +380,49 @@ class Story(TypedStrike):
         alone = [(0.5 * self.mclt_s, lambda: self.come(self.first, a)) for _ in range(6)]
         self.play("crossing", (9.0, lambda: self.come(self.first, a)), *renewals, (0.5, self.part), *alone)
 
+    def empty(self) -> None:
+        """safety.md 16: both lose their databases while clients hold what each gave. They wait; or an operator states that no leases exist,
+        when that is so; or one is back alone and told that the other is dead, and the other one after it."""
+        a, b, lease_s = self.a, self.b, self.lease_s
+        fate = "stated" if self.wrong else self.rng.choice(("waits", "stated", "alone", "one after the other"))
+        late_s = lease_s * self.rng.uniform(0.6, 0.9) if fate in ("stated", "one after the other") else self.rng.uniform(0.5, 10.0)
+        alone = fate in ("alone", "one after the other")
+        self.come(self.first, a)
+        self.come(self.second, b)
+        steps: list[Step] = [
+            (4.0, lambda: self.come([*self.first, *self.second], a, b)),
+            (SOON_S + 1.0, self.lose_both),
+            (0.1, lambda: self.go(self.first, self.second)),
+            (late_s, a.boot),
+            (0.5, lambda: None if alone else b.boot()),
+            (1.0, lambda: self.told(a) if fate == "alone" else None),
+            (0.5, lambda: self.press(self.third, a, b)),
+        ]
+        if fate == "stated":
+            steps.append((3.0, lambda: self.attest(a, b)))
+        if fate == "one after the other":
+            steps += self._one_after_the_other()
+        self.play(f"empty, {fate}", *steps, (lease_s + self.mclt_s, lambda: None))
+
+    def _one_after_the_other(self) -> list[Step]:
+        """Both are told at a time when it is so that no leases exist, and never meet: b, dead at first, is alone after a, which was told
+        partner-down and has used b's half."""
+        a, b = self.a, self.b
+        return [
+            (0.5 * self.lease_s, self.part),
+            (0.1, b.boot),
+            (1.0, lambda: self.attest(a, b)),
+            (2.0, lambda: self.falls(b)),
+            (0.5, lambda: self.told(a)),
+            (1.0, lambda: self.press([*self.first, *self.second], a)),
+            (1.5 * self.mclt_s, lambda: self.come([*self.first, *self.second], a)),
+            (SOON_S, lambda: self.breaks(a)),
+            (0.1, lambda: self.go(self.first, self.second)),
+            (0.2, b.boot),
+            (0.5, lambda: self.told(b)),
+            (1.0, lambda: self.press(self.third, b)),
+        ]
+
 
 STORIES: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "asleep": (Story, Story.asleep),
@@ -394,4 +437,5 @@ STORIES: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "copied": (Story, Story.copied),
     "slowly": (Story, Story.slowly),
     "crossing": (Story, Story.crossing),
+    "empty": (Story, Story.empty),
 }

@@ -9,7 +9,7 @@ from typing import Any
 from failoverd.ports import Reply
 from failoverd.sim.server import Server
 from failoverd.sim.strikes_host import HostStrike
-from failoverd.sim.trace import Stated
+from failoverd.sim.trace import PAIR_INIT, Stated
 
 
 class TypedStrike(HostStrike):
@@ -68,6 +68,38 @@ class TypedStrike(HostStrike):
         if reply.code == "ok" and isinstance(reply.body, dict) and reply.body.get("done"):
             self.world.trace.add(Stated(self.world.t, server, "serve --force", untrue))
 
+    def both_disks(self) -> None:
+        """Both lose their whole disks. Sometimes one of them is back first and told that the other is dead; sometimes an operator states
+        that no leases exist (safety.md 16)."""
+        self.lose_both()
+        for server in self.pair.servers:
+            self.later(self.rng.choice((10.0, 100.0)), server.boot)
+        if self.rng.random() < 0.3:
+            self.later(60.0, lambda: self.declare(self.one()))
+        if self.wrong or self.rng.random() < 0.6:
+            self.later(60.0, lambda: self.attest(*self.pair.servers))
+
+    def lose_both(self) -> None:
+        """Two empty databases: without `pair init` both wait for the longest lease time, counted from their boot (safety.md 16)."""
+        self.note("both disks lost")
+        for server in self.pair.servers:
+            server.change_disk("disk lost", server.disk.lose)
+        self.field.slack_s = float(self.pair.terms.lease_s)
+
+    def attest(self, *servers: Server) -> None:
+        """An operator types `pair init` at these: when no client holds a lease any more, or in a wrong run too early."""
+        held = self.held()
+        if held and not self.wrong:
+            self.later(10.0, lambda: self.attest(*servers))
+            return
+        for server in servers:
+            for name in server.relationships:
+                self.type(server, "pair-init", partial(self._attested, server.name, held), relationship=name)
+
+    def _attested(self, server: str, untrue: bool, reply: Reply) -> None:
+        if reply.code == "ok":
+            self.world.trace.add(Stated(self.world.t, server, PAIR_INIT, untrue))
+
 
 TYPED: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "maintenance": (TypedStrike, TypedStrike.maintenance),
@@ -75,4 +107,5 @@ TYPED: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "recover": (TypedStrike, TypedStrike.recover),
     "rebalance": (TypedStrike, TypedStrike.rebalance),
     "force": (TypedStrike, TypedStrike.force),
+    "both disks": (TypedStrike, TypedStrike.both_disks),
 }

@@ -156,8 +156,12 @@ class Named(NamedTuple):
     removes: tuple[tuple[str, str], ...] = ()
 
 
+PAIR_INIT = "pair init"
+
+
 class Stated(NamedTuple):
-    """An operator stated something by typing it: `serve --force`, or that partner-down holds --since. `untrue`: it was not so."""
+    """An operator stated something by typing it: `serve --force`, `pair init`, or that partner-down holds --since. `untrue`: it was not
+    so."""
 
     t: float
     server: str

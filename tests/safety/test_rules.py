@@ -858,3 +858,24 @@ def test_rule_16_partner_down_on_an_attested_new_pair_serves_at_once() -> None:
     duo.settle()
     assert duo.command("p", "partner-down").code == "ok"
     assert kind(duo.dora("p", 1)) == "ack"
+
+
+@pytest.mark.parametrize("away", ["fell", "stood still"])
+def test_rule_16_what_was_attested_says_nothing_of_what_the_partner_did_while_this_server_was_away(away: str) -> None:
+    """Simulator, seeds empty10 and empty44: both were attested and never met. b fell, a was told so and used b's half; then a fell, b was
+    back and told so, and gave the same addresses at once."""
+    duo = Duo()
+    duo.crash("s")
+    duo.settle()
+    if away == "fell":
+        duo.crash("p")
+        duo.run(5)
+        duo.start("p")
+        duo.run(16)
+    else:
+        duo.inbox["p"].append(LinkDown("fo", 0, "beat-gap: 60.0 s"))
+        duo.tick()
+    assert duo.command("p", "partner-down").code == "ok"
+    assert kind(duo.dora("p", 1)) == "silence"
+    duo.run(duo.nodes["p"].endpoints["fo"].record.mclt_s + 70, 5)
+    assert kind(duo.dora("p", 1)) == "ack"

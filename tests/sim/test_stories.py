@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from failoverd.sim.checks import reported, two_holders
 from failoverd.sim.faults import STRIKES
 from failoverd.sim.plan import FIRST_FAULT_S, SORTS, STORIES, STORY, Less, draw
 from failoverd.sim.run import run
-from failoverd.sim.trace import Declared, Fault, Held, Replaced
+from failoverd.sim.trace import PAIR_INIT, Declared, Event, Fault, Held, Replaced, Stated
 from failoverd.sim.world import World
 from tests.sim.mutants import MUTANTS
 
@@ -62,3 +63,32 @@ def test_mutants_name_stories_that_exist() -> None:
 def test_a_server_that_stops_as_the_faults_end_starts_again() -> None:
     """Seed 1188: a planned stop began half a second before the end, and nobody started that server."""
     assert run("1188").violations == []
+
+
+def test_an_untrue_pair_init_excuses_what_was_held_then_and_nothing_else() -> None:
+    stated = Stated(10.0, "a", PAIR_INIT, untrue=True)
+    held: list[Event] = [Held(1.0, "c1", 7, 100.0), Held(2.0, "c2", 8, 100.0)]
+    events = [*held, stated, Held(20.0, "c3", 7, 80.0)]
+    assert list(two_holders(events)) == []
+    assert [violation.t for violation in reported(events)] == [20.0]
+    renewed = [*held, stated, Held(15.0, "c2", 8, 120.0), Held(20.0, "c3", 8, 80.0)]
+    assert [violation.t for violation in two_holders(renewed)] == [20.0], "a server renewed it, and knew of it"
+    later = [*held, stated, Held(20.0, "c3", 9, 80.0), Held(30.0, "c4", 9, 90.0)]
+    assert [violation.t for violation in two_holders(later)] == [30.0]
+    true = [*held, stated._replace(untrue=False), Held(20.0, "c3", 7, 80.0)]
+    assert [violation.t for violation in two_holders(true)] == [20.0]
+
+
+def test_both_databases_are_lost_and_the_untrue_word_of_a_wrong_run_is_reported() -> None:
+    """Seed empty10 found that an attested pair that never met used one half twice."""
+    said: dict[bool, int] = {True: 0, False: 0}
+    for number in (*range(8, 14), 44):
+        result = run(f"empty{number}")
+        assert not result.violations, (result.seed, result.violations[:3])
+        stated = [event for event in result.trace.events if isinstance(event, Stated) and event.what == PAIR_INIT]
+        for event in stated:
+            said[event.untrue] += 1
+            assert result.plan.wrong or not event.untrue
+        if not any(event.untrue for event in stated):
+            assert reported(result.trace.events) == []
+    assert min(said.values()) > 0
