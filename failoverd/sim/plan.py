@@ -61,10 +61,11 @@ KINDS = {
     "recover": 1,
     "rebalance": 1,
     "force": 1,
-    "both disks": 1,
 }
+LATER_KINDS = {"both disks": 3}  # drawn apart, so that most seeds are what they were before these came
 PING_SHARE = 0.25  # of the runs have the ping check on
 HAVE = 0.6  # each kind is in so many of the runs
+HAVE_LATER = 0.2  # each of the later ones
 
 
 class Blow(NamedTuple):
@@ -126,7 +127,7 @@ def draw(world: World) -> Plan:
     least, most = LONG_S if sort == "long" else SHORT_S
     until_t = FIRST_FAULT_S + least * (most / least) ** rng.random()
     mean_s = rng.uniform(40, 200) * terms.pace
-    kinds = [kind for kind, weight in KINDS.items() for _ in range(weight if rng.random() < HAVE else 0)]
+    kinds = _kinds(world, rng)
     kinds = [kind for kind in kinds if not terms.dhcpd or kind in dhcpd_pair.KINDS] or ["cut"]
     blows: list[Blow] = []
     t = FIRST_FAULT_S
@@ -135,12 +136,22 @@ def draw(world: World) -> Plan:
     return Plan(seed, terms, until_t, rng.random() < 0.1, tuple(blows))
 
 
+def _kinds(world: World, rng: Random) -> list[str]:
+    """The faults of a run, each as often as it weighs."""
+    kinds = [kind for kind, weight in KINDS.items() for _ in range(weight if rng.random() < HAVE else 0)]
+    rng = world.random("later kinds")
+    return kinds + [kind for kind, weight in LATER_KINDS.items() for _ in range(weight if rng.random() < HAVE_LATER else 0)]
+
+
 def _story(world: World) -> str:
     """The story of a seed, "" for none: one that is named in it; of others a share has one."""
     rng = world.random("story")
     named = next((each for each in STORIES if each in world.seed), "")
     other = world.seed.startswith("dhcpd") or any(each in world.seed for each in (*SORTS, "ping"))
-    return named or (rng.choice(STORIES) if not other and rng.random() < STORY_SHARE else "")
+    if named or other or rng.random() >= STORY_SHARE:
+        return named
+    drawn, late = rng.choice(STORIES[:-1]), world.random("later story").random() < 1 / len(STORIES)
+    return STORIES[-1] if late else drawn  # apart, as LATER_KINDS are
 
 
 def _told(world: World, story: str) -> Plan:
@@ -166,7 +177,7 @@ def _told(world: World, story: str) -> Plan:
     )
     until_t = STORY_T + 6.0 * mclt_s + 1.5 * terms.lease_s
     blows = [Blow(0, STORY_T + rng.random(), story)]
-    kinds = [kind for kind, weight in KINDS.items() for _ in range(weight if rng.random() < HAVE else 0)] or ["cut"]
+    kinds = _kinds(world, rng) or ["cut"]
     mean_s, t = rng.choice((40.0, 150.0, 400.0)), STORY_T
     while (t := t + rng.expovariate(1 / mean_s)) < until_t:
         blows.append(Blow(len(blows), t, rng.choice(kinds)))
