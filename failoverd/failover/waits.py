@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from failoverd.failover.links import UNKNOWN_OFFSET_S
 from failoverd.failover.message import ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
 
@@ -12,14 +13,16 @@ KNOWS_ITS_HALF = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DO
 
 def recover_until(record: RelationshipRecord, boot: BootFacts, partner_is_dhcpd: bool, wall: float) -> tuple[int, bool]:
     """safety.md 14 and 16: MCLT after the last moment at which this server may have granted anything (UTC seconds); and whether this
-    is the long wait of two empty databases that nobody has attested."""
+    is the long wait of two empty databases that nobody has attested. What the partner granted and we confirmed lasted longer than the
+    longest lease by what our clock was behind, and nobody knows what that was (safety.md 10; simulator, seed empty1071)."""
     recovers_too = record.partner_state in (S.RECOVER, S.RECOVER_DONE, S.RECOVER_WAIT)
     mclt = max(record.wait_mclt_s, record.mclt_s)
     if record.virgin_database and recovers_too:
         served = record.operated + mclt if record.operated else 0  # told partner-down, it granted without its database, too
         if record.new_pair or partner_is_dhcpd:
             return max(int(wall), served), False
-        return max(int(boot.wall) + max(boot.longest_lease_s, record.mclt_s), served), True
+        longest = max(boot.longest_lease_s, record.mclt_s) + UNKNOWN_OFFSET_S
+        return max(int(boot.wall) + longest, served), True
     if record.virgin_database or boot.restored:
         return max(int(boot.wall), record.operated) + mclt, False  # it may have granted alone since, and learnt of it only now
     return max(record.operated, int(boot.newest_commit)) + mclt, False

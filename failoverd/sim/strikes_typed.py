@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from failoverd.ports import Reply
-from failoverd.sim.server import Server
+from failoverd.sim.server import CLOCKS_DIFFER_S, Server
 from failoverd.sim.strikes_host import HostStrike
 from failoverd.sim.trace import PAIR_INIT, Stated
 
@@ -80,11 +80,12 @@ class TypedStrike(HostStrike):
             self.later(60.0, lambda: self.attest(*self.pair.servers))
 
     def lose_both(self) -> None:
-        """Two empty databases: without `pair init` both wait for the longest lease time, counted from their boot (safety.md 16)."""
+        """Two empty databases: without `pair init` both wait for the longest lease time, counted from their boot, and for what their
+        clocks may have differed (safety.md 10, 16)."""
         self.note("both disks lost")
         for server in self.pair.servers:
             server.change_disk("disk lost", server.disk.lose)
-        self.field.slack_s = float(self.pair.terms.lease_s)
+        self.field.slack_s = self.pair.terms.lease_s + CLOCKS_DIFFER_S
 
     def attest(self, *servers: Server) -> None:
         """An operator types `pair init` at these: when no client holds a lease any more, or in a wrong run too early."""

@@ -860,6 +860,16 @@ def test_rule_16_partner_down_on_an_attested_new_pair_serves_at_once() -> None:
     assert kind(duo.dora("p", 1)) == "ack"
 
 
+def test_rule_16_two_empty_databases_wait_for_what_the_clocks_may_have_differed_too() -> None:
+    """Simulator, seed empty1071: a, 19 s behind b, had confirmed a renewal of b's, and so for 19 s more than the longest lease. Then both
+    lost their disks, waited for the longest lease, and gave the address to another client."""
+    duo = Duo(new_pair=False)
+    boot = duo.now.wall
+    duo.run(20)
+    for node in duo.nodes.values():
+        assert node.endpoints["fo"].record.recover_until >= int(boot) + 86400 + 60
+
+
 @pytest.mark.parametrize("away", ["fell", "stood still"])
 def test_rule_16_what_was_attested_says_nothing_of_what_the_partner_did_while_this_server_was_away(away: str) -> None:
     """Simulator, seeds empty10 and empty44: both were attested and never met. b fell, a was told so and used b's half; then a fell, b was
