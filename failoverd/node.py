@@ -17,7 +17,6 @@ from failoverd.dhcp import classify, fqdn, serve
 from failoverd.dhcp.message import decode
 from failoverd.dhcp.reasons import OPTIONS_LEFT_OUT, PacketError
 from failoverd.dhcp.unheard import PARTNER_UNHEARD
-from failoverd.failover.message import ServerState
 from failoverd.node_house import House
 from failoverd.node_names import UNUSED
 from failoverd.notes import Note
@@ -80,9 +79,7 @@ class Node(House):
 
     def boot(self, now: Now) -> Output:
         """The first step: fences are set, the partner is dialled, a survivor takes up its partner's names again."""
-        for name, endpoint in self.endpoints.items():
-            if endpoint.record.state is ServerState.PARTNER_DOWN:
-                self.take_names_over(name, now)
+        self.take_up(now)
         return self.step((), now)
 
     # --- one step ---------------------------------------------------------------------------------------------------------

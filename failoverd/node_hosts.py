@@ -106,9 +106,9 @@ class HostTalk(PairTalk):
 
     # --- reservations -----------------------------------------------------------------------------------------------------
 
-    def begin_hosts(self, stored: Stored, now: Now) -> None:
-        """What the partners had reserved when they were last heard; after the table and the relationships are there. What we reserve no
-        longer goes back to its pool."""
+    def begin_hosts(self, stored: Stored) -> None:
+        """What the partners had reserved when they were last heard; after the table and the relationships are there."""
+        self._ours_before = set(json.loads(stored.meta.get(OURS, "[]")))
         self._own_scopes = self.scopes
         self.theirs: dict[str, Reserved] = {}
         for name in self.endpoints:
@@ -120,9 +120,6 @@ class HostTalk(PairTalk):
                     if address not in self._own_scopes.reserved:
                         self.table.keep(address, client)
         self._merge()
-        self.unreserve(stored, now)
-        for address, reservation in sorted(self._own_scopes.reserved.items()):
-            self._rest(address, key_of(reservation), now)
 
     def reserved_rows(self, relationship: str) -> list[tuple[bytes, bytes]]:
         """Our own reservations in the subnets that a relationship shares a pool of: (address, client's key), by address."""
@@ -214,15 +211,18 @@ class HostTalk(PairTalk):
         self.table.unkeep(address)
         self._unreserved(address, now)
 
-    def unreserve(self, stored: Stored, now: Now) -> None:
-        """At boot: what the configuration reserved when it was last read, or when it was leased, and reserves no longer."""
-        before, pooled = set(json.loads(stored.meta.get(OURS, "[]"))), self._pooled()
+    def reservations_read(self, now: Now) -> None:
+        """In the first step: what the configuration reserves now and another client had from a pool waits; what it reserved when it was
+        last read, or when it was leased, and reserves no longer goes back to its pool."""
+        before, pooled = self._ours_before, self._pooled()
         if pooled != before:
             record = json.dumps(sorted(pooled), separators=(",", ":"))
             self.out.writes.append(Write(Kind.META, OURS.encode(), record, Origin.BOOT, "reservations"))
         flagged = {lease.address for lease in self.table.rows() if lease.flags & FLAG_RESERVED}
         for address in sorted(flagged | (before - pooled)):
             self._unreserved(address, now)
+        for address, reservation in sorted(self._own_scopes.reserved.items()):
+            self._rest(address, key_of(reservation), now)
 
     def _pooled(self) -> set[int]:
         """The addresses that we reserve in the range of a shared pool: part of that pool when the reservation is gone."""

@@ -74,7 +74,7 @@ class House(HostTalk):
             updates = Updates(terms, self, pools)
             self.endpoints[name] = Endpoint(terms, record, self, updates, rng, now, boot)
         self._load(stored, now)
-        self.begin_hosts(stored, now)
+        self.begin_hosts(stored)
 
     def _load(self, stored: Stored, now: Now) -> None:
         """Everything is rebuilt at boot: table, dues, what is owed to the partner, who wants which name."""
@@ -86,6 +86,13 @@ class House(HostTalk):
             if endpoint is not None and lease.owed:
                 endpoint.updates.owe(lease.address)
         self.planner.load_leases(leases)
+
+    def take_up(self, now: Now) -> None:
+        """In the first step: a survivor takes up its partner's names again, and reservations that came or went since are followed."""
+        for name, endpoint in self.endpoints.items():
+            if endpoint.record.state is ServerState.PARTNER_DOWN:
+                self.take_names_over(name, now)
+        self.reservations_read(now)
 
     # --- the only place where a lease changes -----------------------------------------------------------------------------
 

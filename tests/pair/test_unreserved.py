@@ -124,10 +124,10 @@ def test_a_lease_that_a_dhcpd_reserves_keeps_its_flag() -> None:
         lease = duo.lease(name, ack.yiaddr)
         told = lease.evolve(flags=FLAG_RESERVED, acked=lease.potential, acked_end=lease.ends)
         duo.nodes[name].table.put(told, lease.ends)
-        duo.nodes[name].unreserve(duo.disks[name].stored(), duo.now)
+        duo.nodes[name].reservations_read(duo.now)
         assert duo.lease(name, ack.yiaddr).flags == FLAG_RESERVED
         duo.nodes[name].table.put(told.evolve(ends=lease.ends + 60, potential=lease.potential + 60), lease.ends + 60)
-        duo.nodes[name].unreserve(duo.disks[name].stored(), duo.now)
+        duo.nodes[name].reservations_read(duo.now)
         assert duo.lease(name, ack.yiaddr).flags == 0
 
 
