@@ -23,7 +23,7 @@ from failoverd.failover.message import Framer, Message, MessageType, OptionCode,
 from failoverd.sim.checks_names import offered_twice, partners_name_removed
 from failoverd.sim.checks_server import grants_without_room, names_out_of_turn, offers_while_the_disk_hangs, serves_too_early
 from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, Holes, dhcpd_ended, dhcpd_of, of_ours, ours_only
-from failoverd.sim.limits import ACK_AGE_S, before_its_time, beyond_a_limit, normal_since, not_answered
+from failoverd.sim.limits import ACK_AGE_S, before_its_time, beyond_a_limit, normal_since, not_answered, reserved
 from failoverd.sim.trace import (
     PAIR_INIT,
     Answered,
@@ -334,7 +334,7 @@ def beyond_mclt(events: list[Event], messages: Messages) -> Iterator[Violation]:
     """(c) No promise beyond max(now, what the partner knows) + MCLT (safety.md 9). A BNDUPD that was stepped counts from then: its
     BNDACK leaves after the commit, the ACK of the same step may leave before it."""
     mclt_s = 0
-    knowledge = Knowledge()
+    knowledge, outside = Knowledge(), reserved(events)
     ends: dict[tuple[str, int, bytes], int] = {}
     for at, event in enumerate(events):
         if isinstance(event, Started):
@@ -349,7 +349,7 @@ def beyond_mclt(events: list[Event], messages: Messages) -> Iterator[Violation]:
                     ends[key] = max(ends.get(key, 0), old["ends"])
         elif isinstance(event, Sent | Heard):
             knowledge.read(event, messages[at])
-        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
+        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s and event.address not in outside:
             key = (event.server, event.address, event.client)
             end = int(event.wall) + event.lease_s
             known = knowledge.known.get((event.server, event.address), 0)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from failoverd.dhcp.message import MessageType as Dhcp
+from failoverd.sim.limits import reserved
 from failoverd.sim.trace import (
     PAIR_INIT,
     Answered,
@@ -104,7 +105,7 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
     """(w) A server leaves recover-wait no earlier than MCLT after the last lease that it acknowledged (safety.md 14). It counts by its
     wall clock: when that was set since, its wait cannot be seen from outside; while it drifts, a tenth more or less. `pair init` states
     that there is nothing to wait for (safety.md 16)."""
-    mclt_s = 0
+    mclt_s, outside = 0, reserved(events)
     drifts: set[str] = set()
     stated = [(event.server, event.t) for event in events if isinstance(event, Stated) and event.what == PAIR_INIT]
     granted: dict[tuple[str, str], float] = {}
@@ -117,7 +118,7 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
             granted = {key: t for key, t in granted.items() if key[0] != event.on}
         elif isinstance(event, Fault) and event.what == "clock drifts":
             drifts.add(event.on)
-        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
+        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s and event.address not in outside:
             for relationship, _, first, last in pools:
                 if first <= event.address <= last:
                     granted[event.server, relationship] = event.t

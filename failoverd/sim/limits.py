@@ -9,7 +9,7 @@ from math import inf
 from typing import NamedTuple
 
 from failoverd.dhcp.message import MessageType as Dhcp
-from failoverd.sim.trace import Answered, Booted, Committed, Declared, Event, Look, Moved, Named, Quiet, Replaced, Started
+from failoverd.sim.trace import Answered, Booted, Committed, Declared, Event, Look, Moved, Named, Quiet, Replaced, Reserved, Started
 from failoverd.sim.violation import Violation, dotted
 
 FREE, ACTIVE, BACKUP = 1, 2, 7
@@ -75,11 +75,16 @@ class Pools:
         return "pair", "a"
 
 
+def reserved(events: list[Event]) -> set[int]:
+    """The addresses that are, or were, reserved: outside of their pool no rule of failover holds for them."""
+    return {event.address for event in events if isinstance(event, Reserved)}
+
+
 def before_its_time(events: list[Event]) -> Iterator[Violation]:
     """(d) A client that is new on an address gets it from the server's own half, or in partner-down no earlier than MCLT after the
     entry (or after what --since says, which was true or is reported) and MCLT after every end and potential expiry that was told
     (safety.md 12)."""
-    owners = Owners()
+    owners, outside = Owners(), reserved(events)
     pools, mclt_s = Pools(Started(0.0, "", 0, ())), 0
     down: dict[tuple[str, str], float] = {}
     left: dict[tuple[str, str], tuple[float, float]] = {}  # when partner-down was left, and since when it had been
@@ -112,7 +117,7 @@ def before_its_time(events: list[Event]) -> Iterator[Violation]:
             hw, before = owners.taken.pop((event.server, event.address), ("", None))
             relationship, primary = pools.of(event.address)
             own = FREE if event.server == primary else BACKUP
-            if before is None or hw != event.client.hex() or before.state == own:
+            if before is None or hw != event.client.hex() or before.state == own or event.address in outside:
                 continue
             what = (
                 f"{event.server} gave {dotted(event.address)}, which was in binding state {before.state}, to {event.client.hex()}"

@@ -11,7 +11,7 @@ from failoverd.sim.clients import Client, Habits, Segment
 from failoverd.sim.master import Master, Slave
 from failoverd.sim.network import Datagrams, Tcp
 from failoverd.sim.server import Server
-from failoverd.sim.trace import Look, Pinged, Started, Zones
+from failoverd.sim.trace import Look, Pinged, Reserved, Started, Zones
 from failoverd.sim.world import World
 
 A, B = 0x0A0A0001, 0x0A0A0002
@@ -59,6 +59,7 @@ ddns = {{ domain = "dyn.example.test." }}
 [[subnet.pool]]
 range = ["10.20.0.10-10.20.0.{last}"]
 relationship = "{second}"
+{reservation}
 [[ddns.zone]]
 target = "main"
 name = "dyn.example.test."
@@ -88,6 +89,12 @@ zero-loss = "{zero_loss_s}s"
 """
 
 
+RESERVATION = """
+[[subnet.reservation]]
+hardware = "{mac}"
+address = "10.20.0.{host}"
+"""
+HOST = 1  # the client of the reservation; it lives on the relayed link, and has no name: of one, each server would register its own
 TLS = 'tls = { cert-file = "/tls/{server}.pem", key-file = "/tls/{server}.key", ca-file = "/tls/ca.pem" }'
 
 
@@ -96,7 +103,8 @@ class Terms:
     """The numbers of a run; times in seconds. `pool`: addresses in each of the two pools. `tls`: the link is authenticated, and the
     servers tell each other what only two failoverd do. `both_ways`: a second relationship for the second pool, in which b is primary.
     `auto_s`: auto-partner-down of the primary of the first. `sort`: short, wide, crowd or long (plan.py). `pace`: faults last
-    that much of what they last in a long run. `ping`: an address is pinged before it is offered."""
+    that much of what they last in a long run. `ping`: an address is pinged before it is offered. `reserved`: the servers that reserve an
+    address of the second pool for a client, "" for none."""
 
     mclt_s: int
     lease_s: int
@@ -116,14 +124,27 @@ class Terms:
     abandon_s: int = 180
     story: str = ""  # strikes_story.py
     dhcpd: str = ""  # the role of a modelled dhcpd as partner (dhcpd_pair.py)
+    reserved: str = ""
 
-    def config(self) -> Config:
-        """The configuration of both servers."""
+    @property
+    def reservation(self) -> int:
+        """The address that is reserved."""
+        return 0x0A140000 + FIRST + 1
+
+    def config(self, server: str = "") -> Config:
+        """The configuration of a server; of none: without a reservation."""
         second = "reverse" if self.both_ways else "pair"
         told = self._relationship("pair", "a", "b", 647) + (self._relationship("reverse", "b", "a", 648) if self.both_ways else "")
         ping = str(self.ping).lower()
+        reserved = RESERVATION.format(mac=f"02:00:00:00:00:{HOST:02x}", host=self.reservation & 0xFF)
         text = TEXT.format(
-            relationships=told, second=second, last=FIRST + self.pool - 1, lease_s=self.lease_s, ping=ping, abandon_s=self.abandon_s
+            relationships=told,
+            second=second,
+            last=FIRST + self.pool - 1,
+            lease_s=self.lease_s,
+            ping=ping,
+            abandon_s=self.abandon_s,
+            reservation=reserved if server and server in self.reserved else "",
         )
         return parse_text(text, "sim.toml")
 
@@ -166,10 +187,9 @@ class Pair:
         self.refuses = ""  # the rcode with which the master refuses every UPDATE
         self.rng = world.random("pair")
         self.places: tuple[Segment, ...] = PLACES
-        config = terms.config()
         ways = (self._to_client, self._to_master, self._probe)
-        self.a = Server(world, "a", A, config, terms.skew_s[0], self.tcp, *ways)
-        self.b = Server(world, "b", B, config, terms.skew_s[1], self.tcp, *ways)
+        self.a = Server(world, "a", A, terms.config("a"), terms.skew_s[0], self.tcp, *ways)
+        self.b = Server(world, "b", B, terms.config("b"), terms.skew_s[1], self.tcp, *ways)
         self.a.partner, self.b.partner = self.b, self.a
         self.servers = (self.a, self.b)
         self.clients = [Client(world, n, self.servers, self.udp, self.places, self._habits()) for n in range(terms.clients)]
@@ -177,6 +197,10 @@ class Pair:
         for client in self.cast:
             habits = client.habits
             client.habits = replace(habits, on_s=1e9, roam=0.0, decline=0.0, fresh=0.0, secs="high", greedy=False, hostile=False)
+        for client in self.clients[HOST : HOST + 1] if terms.reserved else ():
+            habits = replace(client.habits, named=False, roam=0.0, decline=0.0, fresh=0.0, greedy=False, hostile=False)
+            client.habits = habits
+            world.trace.add(Reserved(world.t, terms.reservation, client.name, terms.reserved))
         for name, rtype, value in OTHERS:
             self.master.put(name, rtype, value)
         self.slave.refresh()  # as every slave does when it starts

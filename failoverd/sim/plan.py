@@ -63,6 +63,7 @@ KINDS = {
     "force": 1,
 }
 LATER_KINDS = {"both disks": 3}  # drawn apart, so that most seeds are what they were before these came
+UNRESERVE_SHARE = 0.6  # of the runs with a reservation lose it
 PING_SHARE = 0.25  # of the runs have the ping check on
 HAVE = 0.6  # each kind is in so many of the runs
 HAVE_LATER = 0.2  # each of the later ones
@@ -111,7 +112,7 @@ class Plan(NamedTuple):
 
 def draw(world: World) -> Plan:
     """The plan of a seed. Seeds that begin with "tls" are those of authenticated links, with "ping" of the ping check, with "dhcpd" of
-    a dhcpd as partner; "short7", "wide7", "crowd7", "long7" are of that sort."""
+    a dhcpd as partner, with "host" of a host with a reservation; "short7", "wide7", "crowd7", "long7" are of that sort."""
     seed = world.seed
     rng = world.random("terms")
     sort = rng.choices(list(SORTS), list(SORTS.values()))[0]
@@ -123,6 +124,8 @@ def draw(world: World) -> Plan:
     terms = replace(terms, ping="ping" in seed or world.random("ping").random() < PING_SHARE)
     if seed.startswith("dhcpd"):
         terms = with_dhcpd(terms, world.random("dhcpd").choice(("primary", "secondary")))
+    if "host" in seed:
+        terms = _reserving(world.random("host"), terms)
     rng = world.random("plan")
     least, most = LONG_S if sort == "long" else SHORT_S
     until_t = FIRST_FAULT_S + least * (most / least) ** rng.random()
@@ -133,7 +136,17 @@ def draw(world: World) -> Plan:
     t = FIRST_FAULT_S
     while (t := t + rng.expovariate(1 / mean_s)) < until_t:
         blows.append(Blow(len(blows), t, rng.choice(kinds)))
-    return Plan(seed, terms, until_t, rng.random() < 0.1, tuple(blows))
+    wrong = rng.random() < 0.1
+    if terms.reserved and (rng := world.random("unreserve")).random() < UNRESERVE_SHARE:
+        blows.append(Blow(len(blows), rng.uniform(FIRST_FAULT_S, until_t), "unreserve"))
+    return Plan(seed, terms, until_t, wrong, tuple(blows))
+
+
+def _reserving(rng: Random, terms: Terms) -> Terms:
+    """On a plain link nobody hears of reservations, so both servers have it. Few addresses, so that others want it, too."""
+    terms = replace(terms, pool=rng.choice((3, 4, 5)), clients=max(terms.clients, 8))
+    tls = terms.tls or rng.random() < 0.5
+    return replace(terms, tls=tls, reserved=rng.choice(("a", "b", "ab")) if tls else "ab")
 
 
 def _kinds(world: World, rng: Random) -> list[str]:
@@ -147,7 +160,7 @@ def _story(world: World) -> str:
     """The story of a seed, "" for none: one that is named in it; of others a share has one."""
     rng = world.random("story")
     named = next((each for each in STORIES if each in world.seed), "")
-    other = world.seed.startswith("dhcpd") or any(each in world.seed for each in (*SORTS, "ping"))
+    other = world.seed.startswith("dhcpd") or any(each in world.seed for each in (*SORTS, "ping", "host"))
     if named or other or rng.random() >= STORY_SHARE:
         return named
     drawn, late = rng.choice(STORIES[:-1]), world.random("later story").random() < 1 / len(STORIES)

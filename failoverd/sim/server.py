@@ -255,7 +255,7 @@ class Server:
         names = 2 * addresses  # each address has a PTR, each live lease a name
         return [
             *out,
-            ("leases", len(node.table), addresses),
+            ("leases", len(node.table), addresses + len(node.scopes.reserved)),
             ("names in flight", node.planner.inflight, WINDOW_ALL),
             ("names in doubt", len(node.planner.row_keys()), NAMES_A_ROW * names),
             ("decisions", len(node.decisions), DECISIONS),

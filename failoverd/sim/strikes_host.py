@@ -152,6 +152,18 @@ class HostStrike(NetStrike):
         server.clock.drift(rate if way_s > 0 else -rate)
         self.world.after(abs(way_s) / rate, partial(server.clock.drift, 0.0))
 
+    def unreserve(self) -> None:
+        """The line of a reservation is taken out of the files, and the servers are restarted for that, one after the other."""
+        self.note("unreserve")
+        for server in self.pair.servers:
+            server.config = self.pair.terms.config()
+            self.world.after(self.rng.uniform(0.0, 5.0), partial(self._restart, server))
+
+    def _restart(self, server: Server) -> None:
+        if server.up:
+            server.crash("restarted")
+            self.world.after(1.0 + self.rng.random(), server.boot)
+
 
 HOST: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "kill": (HostStrike, HostStrike.kill),
@@ -165,4 +177,5 @@ HOST: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "other disk": (HostStrike, HostStrike.other_disk),
     "backup": (HostStrike, HostStrike.backup),
     "set clock": (HostStrike, HostStrike.set_clock),
+    "unreserve": (HostStrike, HostStrike.unreserve),
 }

@@ -21,6 +21,16 @@ class Started(NamedTuple):
     dhcpd: str = ""  # the server that is a modelled dhcpd
 
 
+class Reserved(NamedTuple):
+    """An address in the range of a pool is reserved for a client, on one server or both (`on`), until an operator takes the line out of the
+    files: what is granted on it is outside failover."""
+
+    t: float
+    address: int
+    client: str
+    on: str
+
+
 class Booted(NamedTuple):
     """A server started. `leases`: its table, (address, record)."""
 
@@ -236,6 +246,7 @@ class Zones(NamedTuple):
 
 Event = (
     Started
+    | Reserved
     | Booted
     | Crashed
     | Committed
