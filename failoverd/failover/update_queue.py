@@ -152,7 +152,8 @@ class UpdateQueue(PoolTransfer):
                 lease = self.house.change(lease, lease.evolve(rewind=lease.state), Origin.PARTNER, "told", now)
             self.queue.pop(address, None)  # a change owes the address anew, and it is just about to fly
             xid = link.next_xid()
-            self.flights[xid] = Flight(address, lease.state, lease.ends, lease.potential, lease.cltt, lease.generation, now.mono)
+            cltt = lease.cltt if self.terms.partner_is_dhcpd else max(lease.cltt, lease.partner_cltt)
+            self.flights[xid] = Flight(address, lease.state, lease.ends, lease.potential, cltt, lease.generation, now.mono)
             self.in_flight[address] = xid
             message = wire.bndupd(int(now.wall), xid, binding_of(lease))
             if link.dialect >= NAMES:

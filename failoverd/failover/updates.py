@@ -119,7 +119,9 @@ class Updates(UpdateQueue):
             client_id=binding.client_id,
             potential=binding.potential or 0,
             cltt=binding.cltt or 0,
-            starts=binding.starts or 0,
+            starts=(binding.starts or 0)
+            if not self.terms.partner_is_dhcpd
+            else 0,  # a dhcpd tells the time of either's transaction
             flags=binding.flags or 0,
             announced=flight.state if flight is not None else None,
             announced_cltt=flight.cltt if flight is not None else 0,

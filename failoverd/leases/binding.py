@@ -133,16 +133,15 @@ def judge(
     is the one whose clock is ahead, and a failoverd partner has waited that slack already. `resolving`: we are in conflict resolution.
     `ruled`: the partner, the primary, has judged already. `confirmed`: when we last acknowledged what remains of the lease without a
     write, 0 for never. `outdated`: our database is an earlier copy: what the partner had acked it has seen past, and
-    its later word is taken, whatever our record says (safety.md 15).
+    its later word is taken, whatever our record says (safety.md 15). `starts`: when the told state began, 0 towards a dhcpd.
     """
     try:
         told = BindingState(state)
     except ValueError:
         return Verdict(False, MISC, f"{_dotted(lease.address)}: binding status {state} is unknown")
-    crossed = announced in (FREE, BACKUP) and told in (
-        FREE,
-        BACKUP,
-    )  # the partner judges by the duel, and nobody's lease hangs on it
+    crossed = (
+        announced is not None and told is not ACTIVE
+    )  # the partner judges by the duel, and nobody's lease hangs on what it told
     # What the partner took from us it tells without a client-last-transaction-time; its state began after the copy was made.
     if outdated and not crossed and (not lease.owed or max(cltt, starts) > max(lease.cltt, lease.partner_cltt)):
         return _client(told, hw, client_id) or Verdict(True)
@@ -158,7 +157,10 @@ def judge(
     if lasts and told is not ACTIVE and confirmed and cltt <= confirmed + slack_s:
         # The client gave it back to the partner before it asked us: what we confirmed is no less a grant for being on no disk.
         return Verdict(False, LESS_CRITICAL, "the lease was confirmed to its client since")
-    if announced is not None and not _theirs_wins(announced, announced_cltt, told, cltt, primary):
+    if lasts and told is RELEASED and lease.partner_cltt < lease.cltt and cltt <= lease.cltt + slack_s:
+        # It came to us after it had given the lease back to the partner (a dhcpd tells that late: simulator, seed dhcpd5342).
+        return Verdict(False, LESS_CRITICAL, "the client was given the lease again since")
+    if announced is not None and not _theirs_wins(announced, announced_cltt, told, max(cltt, starts), primary):
         return Verdict(False, LESS_CRITICAL, "incoming update is less critical than outgoing update")
     return (
         _client(told, hw, client_id)

@@ -22,7 +22,7 @@ from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError
 from failoverd.sim.checks_names import offered_twice, partners_name_removed
 from failoverd.sim.checks_server import grants_without_room, names_out_of_turn, offers_while_the_disk_hangs, serves_too_early
-from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, Holes, dhcpd_ended, dhcpd_of, of_ours, ours_only
+from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, Holes, dhcpd_ended, dhcpd_of, of_ours, ours_only, stranded, without
 from failoverd.sim.limits import ACK_AGE_S, before_its_time, beyond_a_limit, normal_since, not_answered, reserved
 from failoverd.sim.trace import (
     PAIR_INIT,
@@ -384,7 +384,9 @@ def never_quiet(events: list[Event]) -> Iterator[Violation]:
         yield Violation(
             "e", normal_at, f"normal on both only {normal_at - quiet.t:.0f} s after the faults, {quiet.bound_s:.0f} s are allowed"
         )
-    for one, other in finals.values():
+    kept_back = stranded(events)
+    for both in finals.values():
+        one, other = (without(final, kept_back) for final in both)
         for final in (one, other):
             if final.owed or any(lease[4] for lease in final.leases):
                 rows = [dotted(lease[0]) for lease in final.leases if lease[4]]

@@ -20,11 +20,12 @@ from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, MessageType, PartnerError
 from failoverd.sim.dhcpd_server import DIES
-from failoverd.sim.trace import Answered, Crashed, Declared, Event, GaveUp, Heard, Moved, Started, Stated
+from failoverd.sim.trace import Answered, Crashed, Declared, Event, Final, GaveUp, Heard, Moved, Sent, Started, Stated
 from failoverd.sim.violation import Violation
 
 RENEWAL = "dhcpd's hole: the renewal in the last instant"
 REUSE = "dhcpd's hole: its own earlier reuse"
+RETURNS = ("normal", "potential-conflict", "partner-down")  # what is un-acked when it leaves one of these goes back into its queue
 
 
 def dhcpd_of(events: list[Event]) -> str:
@@ -58,6 +59,37 @@ def dhcpd_ended(events: list[Event]) -> Iterator[Violation]:
             yield Violation("x", event.t, event.why)
         elif isinstance(event, Moved) and event.server == name and event.state == "shutdown":
             yield Violation("x", event.t, "dhcpd goes to shutdown")
+
+
+def stranded(events: list[Event]) -> set[int]:
+    """Addresses that a dhcpd still owes and does not tell: it told them before it was normal, and lost that link before the ack. It tells
+    them again when it is asked with UPDREQ*, or when it leaves normal (failover-protocol.md 6.6; seed dhcpd5001)."""
+    name, state = dhcpd_of(events), ""
+    framers: dict[tuple[int, bool], Framer] = {}
+    waiting: set[int] = set()
+    for event in events:
+        if isinstance(event, Moved) and event.server == name:
+            if state in RETURNS:
+                waiting.clear()
+            state = event.state
+        elif isinstance(event, Sent | Heard) and event.server == name:
+            said = isinstance(event, Sent)
+            with suppress(PartnerError):
+                for message in framers.setdefault((event.wire, said), Framer()).feed(event.data):
+                    binding = wire.binding(message) if message.kind in (MessageType.BNDUPD, MessageType.BNDACK) else None
+                    if binding is None or binding.address is None:
+                        continue
+                    waiting.discard(binding.address)
+                    if said and message.kind == MessageType.BNDUPD and state not in RETURNS:
+                        waiting.add(binding.address)
+    return waiting
+
+
+def without(final: Final, addresses: set[int]) -> Final:
+    """The same without these addresses."""
+    gone = [lease for lease in final.leases if lease[0] in addresses]
+    leases = tuple(lease for lease in final.leases if lease[0] not in addresses)
+    return final._replace(leases=leases, owed=max(0, final.owed - sum(lease[4] for lease in gone))) if gone else final
 
 
 class Holes:

@@ -4,11 +4,13 @@ the bug; `p` is the primary, `s` the secondary."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from failoverd.failover import waits
 from failoverd.failover.message import Framer, MessageType
 from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.leases.allocate import refusal
+from failoverd.leases.binding import Verdict, judge
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.mclt import promise
 from failoverd.leases.rights import Rights
@@ -290,3 +292,32 @@ def test_names_do_not_wait_for_a_partner_that_tells_nothing() -> None:
     duo.run(1.5)
     assert duo.state("p") == "normal"
     assert not paused(duo)
+
+
+HW = b"\x01\x02\x00\x00\x00\x00\x01"
+
+
+def judged(lease: Lease, told: BindingState, **more: Any) -> Verdict:
+    """A BNDUPD of the same client, at 1500."""
+    facts: dict[str, Any] = {"hw": lease.hw, "client_id": None, "potential": 0, "cltt": 0, "flags": 0, "announced": None}
+    facts |= {"announced_cltt": 0, "in_normal": False, "primary": True, "now": 1500, "slack_s": 0} | more
+    return judge(lease, told, **facts)
+
+
+def test_two_earlier_copies_that_tell_each_other_at_once_do_not_swap_what_they_hold() -> None:
+    """Seed 2778. Both recovered; p, an earlier copy, held x EXPIRED and was told BACKUP with a later transaction, s held BACKUP and was
+    told EXPIRED: each took the other's word, and x was BACKUP here and FREE there."""
+    at_p = Lease(1, BindingState.EXPIRED, hw=HW, cltt=1000, ends=1100, owed=True)
+    told = judged(at_p, BindingState.BACKUP, cltt=1300, announced=BindingState.EXPIRED, outdated=True)
+    at_s = Lease(1, BindingState.BACKUP, hw=HW, cltt=1300, ends=1400, owed=True)
+    answer = judged(at_s, BindingState.EXPIRED, cltt=1000, announced=BindingState.BACKUP, primary=False)
+    assert (told.accept, answer.accept) == (False, True)
+
+
+def test_a_release_that_a_dhcpd_tells_late_ends_no_later_grant_of_ours() -> None:
+    """Seed dhcpd5342. The client gave x back to the dhcpd, and was given it again here; the dhcpd took that, and told the release then."""
+    again = Lease(1, BindingState.ACTIVE, hw=HW, cltt=1200, partner_cltt=1000, ends=1900, acked=1900)
+    assert not judged(again, BindingState.RELEASED, cltt=1180, in_normal=True).accept
+    assert judged(again, BindingState.RELEASED, cltt=1210, in_normal=True).accept, "after our grant: it is the client's own word"
+    partners = again.evolve(partner_cltt=1250)
+    assert judged(partners, BindingState.RELEASED, cltt=1260, in_normal=True, slack_s=60).accept, "the partner spoke last to it"
