@@ -86,7 +86,7 @@ class Strike:
         return any(end > self.world.t for end in until.values())
 
     def type(self, server: Server, verb: str, answered: Callable[[Reply], None] | None = None, **args: str) -> None:
-        """An operator types something at a server that runs."""
+        """An operator types something at a server that runs. What `pair init` states must be seen, however late a slow disk answers."""
         if not server.up or server.paused:
             return
         ident, life = server.command(verb, args), server.boots
@@ -97,6 +97,8 @@ class Strike:
                 self.world.trace.add(Typed(self.world.t, server.name, verb, reply.code))
                 if answered is not None:
                     answered(reply)
+            elif server.boots == life and server.up and verb == "pair-init":
+                self.world.after(REPLY_S, look)
 
         self.world.after(REPLY_S, look)
 

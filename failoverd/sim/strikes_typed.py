@@ -95,11 +95,11 @@ class TypedStrike(HostStrike):
             return
         for server in servers:
             for name in server.relationships:
-                self.type(server, "pair-init", partial(self._attested, server.name, held), relationship=name)
+                self.type(server, "pair-init", partial(self._attested, self.world.t, server.name, held), relationship=name)
 
-    def _attested(self, server: str, untrue: bool, reply: Reply) -> None:
+    def _attested(self, t: float, server: str, untrue: bool, reply: Reply) -> None:
         if reply.code == "ok":
-            self.world.trace.add(Stated(self.world.t, server, PAIR_INIT, untrue))
+            self.world.trace.add(Stated(t, server, PAIR_INIT, untrue))
 
 
 TYPED: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
