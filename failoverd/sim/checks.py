@@ -4,8 +4,7 @@
 (b) no DHCPACK promises what is not on disk; (c) no lease goes beyond max(now, potential expiry acked by or received from the
 partner) + MCLT, as derived from the messages; (e) after the faults both reach normal, agree on every lease and owe nothing; (i) a
 boot restores exactly what was committed; (f) the zones say what the leases want; (r) no client is refused the address that it
-holds. (d) (g) (h) are in limits.py, (k) (l) (m) (w) in checks_server.py, (n) (o) in checks_names.py;
-rules.py says which rule of safety.md each one watches.
+holds. (d) (g) (h) are in limits.py, the others in the files checks_*.py; rules.py says which rule of safety.md each one watches.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError
 from failoverd.sim.checks_names import offered_twice, partners_name_removed
+from failoverd.sim.checks_pings import offered_in_use, offered_unasked
 from failoverd.sim.checks_server import grants_without_room, names_out_of_turn, offers_while_the_disk_hangs, serves_too_early
 from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, Holes, dhcpd_ended, dhcpd_of, of_ours, ours_only, stranded, without
 from failoverd.sim.limits import ACK_AGE_S, before_its_time, beyond_a_limit, normal_since, not_answered, reserved
@@ -482,6 +482,8 @@ CHECKS: tuple[Callable[[list[Event]], Iterator[Violation]], ...] = (
     ours_only(serves_too_early),
     ours_only(partners_name_removed),
     ours_only(offered_twice),
+    ours_only(offered_in_use),
+    ours_only(offered_unasked),
     dhcpd_ended,
 )
 

@@ -11,7 +11,7 @@ from failoverd.sim.clients import Client, Habits, Segment
 from failoverd.sim.master import Master, Slave
 from failoverd.sim.network import Datagrams, Tcp
 from failoverd.sim.server import Server
-from failoverd.sim.trace import Look, Pinged, Reserved, Started, Zones
+from failoverd.sim.trace import Look, PingAnswered, Pinged, Reserved, Started, Zones
 from failoverd.sim.world import World
 
 A, B = 0x0A0A0001, 0x0A0A0002
@@ -184,6 +184,7 @@ class Pair:
         self.master = Master()
         self.slave = Slave(world, self.master)
         self.master_up = True
+        self.squatted = terms.pools()[0][2] + 1 if terms.ping else 0  # where a host lives that never asked a server
         self.refuses = ""  # the rcode with which the master refuses every UPDATE
         self.rng = world.random("pair")
         self.places: tuple[Segment, ...] = PLACES
@@ -236,16 +237,20 @@ class Pair:
         """An echo request and its reply, of everybody who uses the address now; each may be lost, doubled, late."""
         life = server.boots
         users = [client for client in self.clients if client.uses(address)]
-        self.world.trace.add(Pinged(self.world.t, server.name, address, bool(users)))
+        squatted = address == self.squatted
+        self.world.trace.add(Pinged(self.world.t, server.name, address, bool(users) or squatted))
 
         def heard() -> None:
-            if server.boots == life:
+            if server.boots == life and server.up:
+                self.world.trace.add(PingAnswered(self.world.t, server.name, address))
                 server.deliver(ProbeAnswer(address, True, server.clock.read().mono))
 
         def asked() -> None:
             for client in users:
                 if server.name in client.reach:
                     self.udp.carry(heard)
+            if squatted:
+                self.udp.carry(heard)
 
         self.udp.carry(asked)
 

@@ -1,6 +1,6 @@
 """Which judge watches which rule of safety.md: every rule is named here, and what no simulator can show names the test that does.
 
-A judge is a function of checks.py, limits.py or checks_server.py or checks_names.py, under its letter; a test is its file and its name.
+A judge is a function of checks.py, limits.py or a file checks_*.py, under its letter; a test is its file and its name.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from failoverd.sim import checks, checks_names, checks_server, dhcpd_checks, limits
+from failoverd.sim import checks, checks_names, checks_pings, checks_server, dhcpd_checks, limits
 
 
 class Rule(NamedTuple):
@@ -38,6 +38,8 @@ LETTERS: dict[Callable[..., object], str] = {
     checks_server.serves_too_early: "w",
     checks_names.partners_name_removed: "n",
     checks_names.offered_twice: "o",
+    checks_pings.offered_in_use: "p",
+    checks_pings.offered_unasked: "q",
     dhcpd_checks.dhcpd_ended: "x",
     checks.lease_denied: "r",
 }
@@ -51,7 +53,7 @@ RULES = (
     Rule(
         6,
         "an OFFER reserves its address",
-        (checks_names.offered_twice, limits.not_answered, limits.beyond_a_limit, checks.lease_denied),
+        (checks_names.offered_twice, checks_pings.offered_in_use, limits.not_answered, limits.beyond_a_limit, checks.lease_denied),
     ),
     Rule(7, "below low water no new lease", (checks_server.grants_without_room,)),
     Rule(
@@ -61,12 +63,30 @@ RULES = (
         ("tests/shell/test_durability.py::",),
     ),
     Rule(9, "the MCLT rule", (checks.beyond_mclt,)),
-    Rule(10, "the two clocks err to the safe side", (checks.two_holders, checks.never_quiet)),
+    Rule(
+        10,
+        "the two clocks err to the safe side",
+        (checks.two_holders, checks.never_quiet),
+        (
+            "tests/safety/test_rules.py::test_rule_10_a_clock_that_is_set_ahead_ends_no_lease_early",
+            "tests/safety/test_rules.py::test_rule_10_what_a_partner_noted_while_its_clock_was_off_lasts_as_long_as_it_meant",
+        ),
+    ),
     Rule(11, "lone boot", (checks.two_holders,)),
-    Rule(12, "partner-down", (limits.before_its_time, checks.two_holders)),
+    Rule(
+        12,
+        "partner-down",
+        (limits.before_its_time, checks.two_holders),
+        ("tests/safety/test_reunion.py::test_a_partner_that_has_recovered_is_told_what_was_given_before_it_gives_it_again",),
+    ),
     Rule(13, "rewind", (checks.two_holders, limits.before_its_time)),
     Rule(14, "recover-wait", (checks_server.serves_too_early, checks.two_holders)),
-    Rule(15, "a lost, restored or rolled-back database", (checks.two_holders, checks.never_quiet)),
+    Rule(
+        15,
+        "a lost, restored or rolled-back database",
+        (checks.two_holders, checks.never_quiet, checks_pings.offered_unasked),
+        ("tests/safety/test_reunion.py::test_what_was_known_before_the_loss_and_is_told_again_ends_no_rest",),
+    ),
     Rule(
         16,
         "both databases empty",
@@ -77,7 +97,7 @@ RULES = (
         17,
         "epoch",
         (checks.two_holders, checks.never_quiet),
-        ("tests/safety/test_rules.py::test_rule_17_each_partner_down_raises_the_epoch",),
+        ("tests/safety/test_rules.py::test_rule_17_each_partner_down_raises_the_epoch", "tests/safety/test_epochs.py::"),
     ),
     Rule(18, "UPDDONE, and rejected addresses", (checks.never_quiet, checks.two_holders)),
     Rule(19, "potential-conflict", (checks.two_holders, checks.never_quiet)),
@@ -105,6 +125,7 @@ RULES = (
         25,
         "who sends names, and who deletes them",
         (checks_server.names_out_of_turn, checks_names.partners_name_removed, checks.zones_differ),
+        ("tests/safety/test_reunion.py::test_no_name_is_taken_away_before_the_partner_has_told_what_it_gave_meanwhile",),
     ),
     Rule(
         26,

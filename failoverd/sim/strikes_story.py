@@ -297,8 +297,18 @@ class Story(TypedStrike):
         )
 
     def relay(self) -> None:
-        """safety.md 12: a falls, b is told so, uses a's half and falls as well; then a is back and told so."""
+        """safety.md 12: a falls, b is told so, uses a's half and falls as well; then a is back and told so. Sometimes a then forgets all
+        of it, by a copy of its database, and b, back before a, has waited for a's half long ago."""
         a, b = self.a, self.b
+        forgets, copy = self.rng.random() < 0.5, a.disk.copy()
+        end: list[Step] = [
+            (0.1, lambda: self.put_back(a, copy)),
+            (0.1, lambda: self.go(self.third)),
+            (0.1, b.boot),
+            (4.0, a.boot),
+            (1.0, lambda: self.press([*self.first, *self.second], b)),
+            (1.5 * self.mclt_s, lambda: None),
+        ]
         self.play(
             "relay",
             (0.5, lambda: self.falls(a)),
@@ -312,17 +322,20 @@ class Story(TypedStrike):
             (1.0, lambda: self.press(self.third, a)),
             (1.5 * self.mclt_s, lambda: None),
             (RESTART_GRACE_S, lambda: None),
+            *(end if forgets else ()),
         )
 
     def nobody(self) -> None:
-        """safety.md 12, 15: both fall, a without its database; it is back alone and told that b is dead, while clients hold what b gave."""
+        """safety.md 12, 15: both fall, a without its database or with an earlier copy; it is back alone and told that b is dead, while
+        clients hold what b gave."""
         a, b = self.a, self.b
+        copy = a.disk.copy() if self.rng.random() < 0.4 else None
         self.come(self.first, b)
         self.play(
             "nobody",
             (4.0, lambda: self.come(self.first, b)),
             (SOON_S + 0.5, lambda: self.falls(b)),
-            (0.1, lambda: self.lost(a)),
+            (0.1, lambda: self.lost(a) if copy is None else self.put_back(a, copy)),
             (0.1, lambda: self.go(self.first)),
             (0.5, a.boot),
             (1.0, lambda: self.told(a)),
@@ -357,20 +370,26 @@ class Story(TypedStrike):
             server.change_disk("disk rolled back", partial(server.disk.put_back, copy))
 
     def slowly(self) -> None:
-        """safety.md 18: a falls, b is told so and uses a's half; a is back on a slow link and hears of it lease by lease."""
+        """safety.md 18: a falls, b is told so and uses a's half; a is back on a slow link and hears of it lease by lease. Sometimes b gives
+        more of it just when a has recovered (simulator, seed 10184)."""
         a, b = self.a, self.b
+        late = self.rng.random() < 0.5
         self.come(self.first[:1], a)
         self.play(
             "slowly",
             (4.0, lambda: self.falls(a)),
             (0.5, lambda: self.told(b)),
-            (0.5, lambda: self.press([*self.first, *self.second], b)),
+            (0.5, lambda: self.press(self.first if late else [*self.first, *self.second], b)),
             (1.8 * self.mclt_s, self.far),
             (0.5, a.boot),
-            (0.5, lambda: self.go(self.second)),
+            (0.5, lambda: self.once(self._recovered, lambda: self.come(self.second, b)) if late else self.go(self.second)),
             (0.1, lambda: self.press(self.third, a)),
             (3.0 * self.mclt_s, lambda: None),
         )
+
+    def _recovered(self) -> bool:
+        """Whether a has recovered; b may not have heard so."""
+        return self.a.node is not None and any(each.state.words == "recover-done" for each in self.a.node.endpoints.values())
 
     def crossing(self) -> None:
         """safety.md 2: over a slow link each ack comes when the lease has been renewed again; then the link is cut."""

@@ -85,6 +85,14 @@ class Pinged(NamedTuple):
     there: bool
 
 
+class PingAnswered(NamedTuple):
+    """The answer to a ping reached the server."""
+
+    t: float
+    server: str
+    address: int
+
+
 class Sent(NamedTuple):
     """Bytes left a server on a link to the partner. `wire`: the connection, the same on both sides."""
 
@@ -253,6 +261,7 @@ Event = (
     | Replaced
     | Answered
     | Pinged
+    | PingAnswered
     | Sent
     | Heard
     | Held

@@ -1,0 +1,49 @@
+"""Known-bad servers of the simulator: those that were away or put back, and pings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from failoverd import node_probes
+from failoverd.failover.endpoint import Endpoint
+from failoverd.ports import Now
+from tests.sim.known_bad import Mutant, Plant, put
+
+MUTANTS: list[Mutant] = []
+
+
+def mutant(rule: str, *stories: str) -> Callable[[Plant], Plant]:
+    """Enter a mutant in the list, under its function's name."""
+
+    def enter(plant: Plant) -> Plant:
+        MUTANTS.append(Mutant(plant.__name__, rule, plant, stories))
+        return plant
+
+    return enter
+
+
+@mutant("6")
+def an_answer_to_a_ping_is_ignored() -> None:
+    answered = node_probes.answered
+    put(node_probes, "answered", lambda node, answer, now: None if answer.heard else answered(node, answer, now))
+
+
+@mutant("12", "relay")
+def a_survivor_that_was_away_does_not_wait_anew() -> None:
+    hear = Endpoint._on_state
+
+    def wrong(self: Endpoint, message: Any, now: Now) -> None:
+        since, state = self.record.partner_down_since, self.record.state
+        hear(self, message, now)
+        if self.record.state is state:
+            self.record.partner_down_since = since
+
+    put(Endpoint, "_on_state", wrong)
+
+
+@mutant("15", "nobody")
+def a_restored_server_alone_pings_nobody() -> None:
+    rights = Endpoint.rights
+    put(Endpoint, "rights", lambda self, now: replace(rights(self, now), probe=False))
