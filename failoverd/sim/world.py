@@ -58,6 +58,7 @@ class Clock:
     def __init__(self, world: World, skew_s: float) -> None:
         """Mono starts anywhere, and keeps true time."""
         self._world, self._skew_s, self._drift, self._since_t = world, skew_s, 0.0, world.t
+        self._before: list[tuple[float, float, float]] = []  # since when, skew and drift of before, oldest first
         self._zero = -1000.0 - skew_s
 
     @property
@@ -67,10 +68,12 @@ class Clock:
 
     def step(self, by_s: float) -> None:
         """Somebody sets the wall clock."""
+        self._before.append((self._since_t, self._skew_s, self._drift))
         self._skew_s, self._since_t = self.skew_s + by_s, self._world.t
 
     def drift(self, rate: float) -> None:
         """From now on the wall clock gains `rate` seconds a second."""
+        self._before.append((self._since_t, self._skew_s, self._drift))
         self._skew_s, self._since_t, self._drift = self.skew_s, self._world.t, rate
 
     def read(self) -> Now:
@@ -82,9 +85,11 @@ class Clock:
         return EPOCH + t + self.skew_s
 
     def wall_then(self, mono: float) -> float:
-        """What this clock showed at `mono`; when it was set since, what it would have shown."""
+        """What this clock showed at `mono`."""
         t = self.true_time(mono)
-        return EPOCH + t + self._skew_s + self._drift * (t - self._since_t)
+        now = (self._since_t, self._skew_s, self._drift)
+        since_t, skew_s, drift = next((each for each in (now, *reversed(self._before)) if each[0] <= t), now)
+        return EPOCH + t + skew_s + drift * (t - since_t)
 
     def true_time(self, mono: float) -> float:
         """When `mono` will be reached."""
