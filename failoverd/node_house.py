@@ -282,6 +282,11 @@ class House(HostTalk):
         else:
             self.note(VOID, now, address=address, subject=held.relationship)
 
+    def says_name_again(self, lease: Lease, now: Now) -> None:
+        """The partner ended a lease that lives here; it was refused, and has taken the name away, or is about to."""
+        if lease.state is BindingState.ACTIVE:
+            self.planner.met([lease], now, self.out)
+
     def contested(self, conflict: Conflict) -> None:
         """Two clients were granted one address: kept for the operator."""
         self.conflicts.keep(conflict, self.out)

@@ -56,6 +56,9 @@ class House(Protocol):
     def claim_refused(self, relationship: str, binding: Binding, now: Now) -> bool:
         """The partner leases an address that is in no pool here; it was refused. Whether a host of ours has it at the same time."""
 
+    def says_name_again(self, lease: Lease, now: Now) -> None:
+        """The partner ended a lease that lives here; it was refused, and has taken the name away, or is about to."""
+
     def contested(self, conflict: Conflict) -> None:
         """Keep that two clients were granted one address, and which of them has it now."""
 

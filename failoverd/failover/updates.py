@@ -66,9 +66,12 @@ class Updates(UpdateQueue):
             # The client spoke to us last, and the partner has taken its name away: it is ours to say again.
             self.house.change(lease, new, Origin.CLIENT, "confirmed", now)
             return
-        if binding.address is None or binding.state != BindingState.ACTIVE or not self.house.table.has_row(binding.address):
+        if binding.address is None or not self.house.table.has_row(binding.address):
             return
         lease = self.house.table.get(binding.address)
+        if binding.state != BindingState.ACTIVE:
+            self.house.says_name_again(lease, now)
+            return
         theirs = Lease(0, hw=binding.hw or b"", client_id=binding.client_id or b"").client
         until = both_claims(lease, binding)
         if lease.state is not BindingState.ACTIVE:
