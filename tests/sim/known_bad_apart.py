@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from failoverd import node_probes
@@ -41,9 +40,3 @@ def a_survivor_that_was_away_does_not_wait_anew() -> None:
             self.record.partner_down_since = since
 
     put(Endpoint, "_on_state", wrong)
-
-
-@mutant("15", "nobody")
-def a_restored_server_alone_pings_nobody() -> None:
-    rights = Endpoint.rights
-    put(Endpoint, "rights", lambda self, now: replace(rights(self, now), probe=False))
