@@ -157,8 +157,9 @@ def judge(
     if lasts and told is not ACTIVE and confirmed and cltt <= confirmed + slack_s:
         # The client gave it back to the partner before it asked us: what we confirmed is no less a grant for being on no disk.
         return Verdict(False, LESS_CRITICAL, "the lease was confirmed to its client since")
-    if lasts and told is RELEASED and lease.partner_cltt < lease.cltt and cltt <= lease.cltt + slack_s:
-        # It came to us after it had given the lease back to the partner (a dhcpd tells that late: simulator, seed dhcpd5342).
+    if lasts and told is RELEASED and lease.partner_cltt < lease.cltt and cltt + slack_s < lease.cltt:
+        # It came to us after it had given the lease back to the partner (a dhcpd tells that late: simulator, seed dhcpd5342). Surely after:
+        # what it gives back at once after our ACK is given back, and refused it would be owed until the lease ends (seed 4011).
         return Verdict(False, LESS_CRITICAL, "the client was given the lease again since")
     if announced is not None and not _theirs_wins(announced, announced_cltt, told, max(cltt, starts), primary):
         return Verdict(False, LESS_CRITICAL, "incoming update is less critical than outgoing update")
