@@ -114,7 +114,7 @@ class Capture:
             self._begin(wall)
         except CaptureRefused:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever hinders a recording refuses it to who asked, and is nothing to the server
             self._close("")
             raise CaptureRefused(self._said(error)) from error
         if not self.running:
@@ -162,9 +162,7 @@ class Capture:
         """One step that was just taken. Whatever goes wrong in here is no reason to end the server."""
         try:
             self._record(inputs, now, age_s, output)
-        except (
-            Exception
-        ) as error:  # the record is beside the service: a mistake in it ends the recording, by name, never the server
+        except Exception as error:  # beside the service: a mistake in it ends the recording, by name
             self._close(self._said(error), drop=isinstance(error, OSError))
 
     def _record(self, inputs: Sequence[Input], now: Now, age_s: float, output: Output) -> None:
@@ -234,7 +232,7 @@ class Capture:
                 await asyncio.sleep(CHILD_LOOK_S)
             code = os.waitstatus_to_exitcode(ended[1])
             why = _why(code, self.max_bytes) if code else ""
-        except Exception as error:
+        except Exception as error:  # this task is the recorder's own: a mistake in it must not reach the loop
             code, why = EXIT_UNKNOWN, f"what became of the server's memory cannot be seen: {error!r}"
         self._child = 0
         if code:
@@ -250,7 +248,7 @@ class Capture:
             try:
                 if job.always or not (failed or self._dropping):
                     await asyncio.to_thread(job.do)
-            except Exception as error:
+            except Exception as error:  # whatever a disk or a mistake of ours does here, it ends the recording alone
                 failed = True
                 self.ended = self.ended or self._said(error)  # after the operator's stop, too
                 self._close(self.ended, drop=True)
