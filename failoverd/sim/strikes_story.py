@@ -340,7 +340,7 @@ class Story(TypedStrike):
             (0.5, a.boot),
             (1.0, lambda: self.told(a)),
             (1.0, lambda: self.press([*self.second, *self.third], a)),
-            (self.lease_s + self.mclt_s, lambda: None),
+            (self.lease_s + 4.0 * self.mclt_s, lambda: None),
         )
 
     def copied(self) -> None:
