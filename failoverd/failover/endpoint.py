@@ -8,7 +8,7 @@ from __future__ import annotations
 from failoverd.failover import message as wire
 from failoverd.failover import reasons, states
 from failoverd.failover.balance_table import Trigger
-from failoverd.failover.dialect import FACTS
+from failoverd.failover.dialect import FACTS, PLAIN
 from failoverd.failover.links import RETRY_S
 from failoverd.failover.maintenance import Maintenance
 from failoverd.failover.message import Message, MessageType, OptionCode, RejectReason, ServerState
@@ -62,7 +62,7 @@ class Endpoint(Maintenance):
         elif kind == MessageType.STATE:
             self._on_state(message, now)
         elif kind in (MessageType.UPDREQ, MessageType.UPDREQALL):
-            self.updates.asked(message.xid, kind == MessageType.UPDREQALL)
+            self.updates.asked(message.xid, kind == MessageType.UPDREQALL, unused=self.dialect == PLAIN)
         elif kind == MessageType.UPDDONE:
             self._on_upddone(now)
         elif kind == MessageType.POOLREQ:

@@ -174,13 +174,14 @@ class UpdateQueue(PoolTransfer):
             link.send(wire.upddone(int(now.wall), self.request.xid))
             self.request = None
 
-    def asked(self, xid: int, everything: bool) -> None:
-        """UPDREQ or UPDREQALL. A repeat while one is under way takes the newer xid and adds what has changed since (2.2)."""
+    def asked(self, xid: int, everything: bool, *, unused: bool) -> None:
+        """UPDREQ or UPDREQALL. A repeat while one is under way takes the newer xid and adds what has changed since (2.2). `unused`:
+        never-used addresses are told as well, as dhcpd expects; between two failoverd they are no messages (safety.md 23)."""
         wanted: set[int] = set()
         for lease in self._rows():
             if everything or lease.owed or lease.state in FREED:
                 wanted.add(lease.address)
-        if everything:
+        if everything and unused:
             for state in self.pools:
                 for first, last in state.pool.ranges:
                     wanted.update(range(first, last + 1))

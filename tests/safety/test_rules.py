@@ -717,6 +717,24 @@ def test_rule_23_never_used_addresses_are_not_rows() -> None:
         assert all(lease.state is BindingState.BACKUP for lease in rows), "only what was handed over is a row"
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_rule_23_never_used_addresses_are_no_messages_between_two_failoverd(tls: bool) -> None:
+    """On a plain link, which may be a dhcpd's, each address of the pool is told to a partner that has lost its database."""
+    duo = normal(tls=tls)
+    assert duo.dora("p", 1) is not None
+    duo.run(2)
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.wire.clear()
+    duo.start("s")
+    duo.until(lambda: duo.state("s") == "recover-wait", 20)
+    told = {(wire.binding(each) or wire.Binding()).address for each in of_type(duo, "p", MessageType.BNDUPD)}
+    used = {lease.address for lease in duo.nodes["p"].table.rows()}
+    assert len(used) == 51
+    assert told == (used if tls else set(range(FIRST, FIRST + 100)))
+    assert {lease.address for lease in duo.nodes["s"].table.rows()} >= used
+
+
 def test_rule_24_maybe_is_on_disk_before_the_update_leaves() -> None:
     duo = normal()
     ack = duo.dora("p", 1)
