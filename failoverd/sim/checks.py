@@ -3,8 +3,8 @@
 (a) no address is held by two clients at one time, as the clients see it, unless an operator wrongly declared partner-down;
 (b) no DHCPACK promises what is not on disk; (c) no lease goes beyond max(now, potential expiry acked by or received from the
 partner) + MCLT, as derived from the messages; (e) after the faults both reach normal, agree on every lease and owe nothing; (i) a
-boot restores exactly what was committed; (f) the zones say what the leases want; (r) no client is refused the address that it
-holds. (d) (g) (h) are in limits.py, the others in the files checks_*.py; rules.py says which rule of safety.md each one watches.
+boot restores exactly what was committed; (f) the zones say what the leases want; (r) no client is refused what it holds. (d) (g)
+(h) are in limits.py, the others in the files checks_*.py; rules.py says which rule of safety.md each one watches.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError
+from failoverd.sim.checks_links import unused_told
 from failoverd.sim.checks_names import offered_twice, partners_name_removed
 from failoverd.sim.checks_pings import offered_in_use, offered_unasked
 from failoverd.sim.checks_server import grants_without_room, names_out_of_turn, offers_while_the_disk_hangs, serves_too_early
@@ -214,8 +215,6 @@ def not_on_disk(events: list[Event]) -> Iterator[Violation]:
 
 
 FREED = {3, 4, 6}  # EXPIRED, RELEASED and RESET are FREE at once where they are accepted (failover-protocol.md 6.3)
-
-
 Messages = dict[int, list[Message]]  # by the place of a Sent or Heard in the trace
 
 
@@ -488,7 +487,7 @@ CHECKS: tuple[Callable[[list[Event]], Iterator[Violation]], ...] = (
 )
 
 
-LINK_CHECKS: tuple[Callable[[list[Event], Messages], Iterator[Violation]], ...] = (told_before_commit, beyond_mclt)
+LINK_CHECKS: tuple[Callable[[list[Event], Messages], Iterator[Violation]], ...] = (told_before_commit, beyond_mclt, unused_told)
 
 
 def judge(events: list[Event]) -> list[Violation]:

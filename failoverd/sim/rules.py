@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from failoverd.sim import checks, checks_names, checks_pings, checks_server, dhcpd_checks, limits
+from failoverd.sim import checks, checks_links, checks_names, checks_pings, checks_server, dhcpd_checks, limits
 
 
 class Rule(NamedTuple):
@@ -38,6 +38,7 @@ LETTERS: dict[Callable[..., object], str] = {
     checks_server.serves_too_early: "w",
     checks_names.partners_name_removed: "n",
     checks_names.offered_twice: "o",
+    checks_links.unused_told: "u",
     checks_pings.offered_in_use: "p",
     checks_pings.offered_unasked: "q",
     dhcpd_checks.dhcpd_ended: "x",
@@ -116,8 +117,8 @@ RULES = (
     Rule(22, "the hash decides DISCOVER only", (limits.not_answered, limits.before_its_time)),
     Rule(
         23,
-        "never-used addresses are not rows",
-        (limits.beyond_a_limit,),
+        "never-used addresses are neither rows nor messages",
+        (limits.beyond_a_limit, checks_links.unused_told),
         ("tests/safety/test_rules.py::test_rule_23_never_used_addresses_are_not_rows",),
     ),
     Rule(24, "a DNS row says what it may have done", (checks.zones_differ,)),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from failoverd import node_probes
+from failoverd.failover import waits
 from failoverd.failover.endpoint import Endpoint
+from failoverd.failover.update_queue import UpdateQueue
 from failoverd.ports import Now
 from tests.sim.known_bad import Mutant, Plant, put
 
@@ -40,3 +43,19 @@ def a_survivor_that_was_away_does_not_wait_anew() -> None:
             self.record.partner_down_since = since
 
     put(Endpoint, "_on_state", wrong)
+
+
+@mutant("16", "empty")
+def two_empty_databases_wait_for_mclt_only() -> None:
+    until = waits.recover_until
+    put(
+        waits,
+        "recover_until",
+        lambda record, boot, partner_is_dhcpd, wall: until(replace(record, new_pair=True), boot, partner_is_dhcpd, wall),
+    )
+
+
+@mutant("23", "nobody")
+def never_used_addresses_are_told() -> None:
+    asked = UpdateQueue.asked
+    put(UpdateQueue, "asked", lambda self, xid, everything, *, unused: asked(self, xid, everything, unused=True))
