@@ -102,8 +102,10 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
     if may is May.NOW and not rights.wait_all:
         return "" if same or rested else NOT_BEFORE
     if may is May.REWOUND:
-        if same and lease.rewind is BindingState.ACTIVE and not rights.wait_all:
-            return ""
+        if same and lease.rewind is BindingState.ACTIVE and not (rights.wait_all and (rights.outdated or now >= lease.horizon)):
+            return (
+                ""  # before its horizon a partner in partner-down has not used it; an earlier copy knows of none (safety.md 12, 15)
+            )
         if lease.rewind is rights.own and rights.rewind and not rights.wait_all and rested:
             return ""  # the partner cannot have seen past a state in which it was ours (safety.md 13)
     until = rest_until(lease, rights)

@@ -4,6 +4,7 @@ the bug; `p` is the primary, `s` the secondary."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from failoverd.failover import waits
@@ -126,6 +127,15 @@ def test_a_restored_server_alone_gives_no_ended_lease_to_its_client_again() -> N
     lease = duo.lease("p", ack.yiaddr)
     assert (lease.state, lease.hw[-1]) == (BindingState.EXPIRED, 1)
     assert refusal(lease, lease.client, duo.nodes["p"].endpoints["fo"].rights(duo.now), int(duo.now.wall))
+
+
+def test_a_server_that_was_alone_past_its_bound_gives_its_clients_their_own_addresses_again() -> None:
+    """Interop, reservation-of-one: the clients of a server that restarts alone, and is told partner-down, had waited like strangers."""
+    rights = Rights(True, own=BindingState.FREE, wait_all=True, rewind=True, partner_down_since=1000, wait_mclt_s=60)
+    lease = Lease(1, BindingState.EXPIRED, hw=HW, ends=1010, horizon=1100, rewind=BindingState.ACTIVE, owed=True)
+    assert not refusal(lease, lease.client, rights, 1050)
+    assert refusal(lease, lease.client, rights, 1110), "the partner may have given it away since"
+    assert refusal(lease, lease.client, replace(rights, outdated=True), 1050)
 
 
 def test_a_server_without_its_database_waits_for_what_its_partner_may_give_alone() -> None:
