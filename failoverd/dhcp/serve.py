@@ -354,7 +354,7 @@ def _request(question: Question, house: House, address: int, *, chosen: bool) ->
             else Decision(UNKNOWN_CLIENT, address=address)
         )
     lease = house.table.get(address)
-    no = _why_not(question, house, lease, rights)
+    no = _why_not(question, house, lease, rights, holds=not chosen)
     if no:
         sure = chosen or not rights.failover or rights.balanced or rights.partner_down_since is not None
         if (no == LEASED and sure) or chosen:
@@ -365,8 +365,8 @@ def _request(question: Question, house: House, address: int, *, chosen: bool) ->
     return _grant(question, house, lease, rights, subnet)
 
 
-def _why_not(question: Question, house: House, lease: Lease, rights: Rights) -> str:
-    no = refusal(lease, question.client.key, rights, question.wall)
+def _why_not(question: Question, house: House, lease: Lease, rights: Rights, *, holds: bool) -> str:
+    no = refusal(lease, question.client.key, rights, question.wall, holds=holds)
     if not no and house.table.offered_to(lease.address, question.now.mono) not in (b"", question.client.key):
         return LEASED
     return no

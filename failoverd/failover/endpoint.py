@@ -46,7 +46,7 @@ class Endpoint(Maintenance):
         """5.5: un-acked updates are owed again, a request of the partner's dies with the link."""
         self.heard_state = False
         self.asked_all = None
-        self.returning = set()
+        self.leaving = False
         self.balance_at = None
         self.updates.link_lost()
         self._communications_failed(reason, now)

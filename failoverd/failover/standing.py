@@ -59,7 +59,8 @@ class Standing(Links):
         self.boot = boot
         self.clocks = ClockMemory(record, boot, now)
         self.names_wait_until = now.mono  # see names_wait
-        self.returning: set[int] = set()  # what a partner that has recovered, and waits for our normal, must be told before
+        self.leaving = False  # partner-down, as soon as the partner, which has recovered, knows what we gave
+        self.returning: set[int] = set()  # what it must be told before
         self.asked_all: bool | None = None  # our outstanding UPDREQ (False) or UPDREQALL (True) on this link
         self.judges_first = True  # safety.md 20; until a dhcpd primary has let our request in potential-conflict go stale
         self.hears_until = self.hears_limit = now.mono  # see _begin_hearing
@@ -171,11 +172,11 @@ class Standing(Links):
         return Rights(
             serve=(alone or resolving or service is Service.COOPERATING) and self.order is None,
             resolving=resolving and self.order is None,
-            why=self._why_silent(service) or (reasons.RETURNING if self.returning else ""),
+            why=self._why_silent(service) or (reasons.RETURNING if self.leaving else ""),
             primary=self.terms.primary,
             balanced=service is Service.COOPERATING,
             own=own,
-            may_allocate=may and not frozen and not resolving and not self.returning,
+            may_allocate=may and not frozen and not resolving and not self.leaving,
             partner_down_since=self.record.partner_down_since if down and self.tried_since_boot else None,
             wait_all=down and self.record.wait_all,
             mclt_s=self.record.mclt_s,

@@ -128,18 +128,25 @@ class Transitions(Agreement):
 
     def _told_first(self, cell: Cell, peer: ServerState) -> Cell:
         """Out of partner-down only when the partner, which has recovered, knows all that we gave until now: its own free addresses are
-        among them, and it gives them as soon as it hears our normal (simulator, seed 10184: a slow link, one BNDUPD at a time)."""
-        back = self.record.state is S.PARTNER_DOWN and peer is S.RECOVER_DONE and cell.next is S.NORMAL
+        among them, and it gives them as soon as it hears our normal (simulator, seed 10184: a slow link, one BNDUPD at a time). And when
+        we, if we had lost our database, have heard what it knows (seed 3014: what it had handed to us was nobody's)."""
+        self.leaving = self.record.state is S.PARTNER_DOWN and peer is S.RECOVER_DONE and cell.next is S.NORMAL
         used = (BindingState.ACTIVE, BindingState.ABANDONED)
-        owed = self.updates.untold() if back else set()
+        owed = self.updates.untold() if self.leaving else set()
         self.returning = {address for address in owed if self.house.table.get(address).state in used}
-        return Cell(Action.STAY, why="it is told first what we gave") if self.returning else cell
+        if self.leaving and self._forgetful and self.asked_all is None:
+            return Cell(Action.UPDREQALL, why="it has what was forgotten here")
+        self.leaving = self.leaving and (bool(self.returning) or self.asked_all is not None)
+        return Cell(Action.STAY, why="it is told first what we gave") if self.leaving else cell
 
     def tell_first(self, now: Now) -> None:
-        """Once a step: whether the partner knows everything now."""
-        if self.returning:
-            self.returning = self.updates.untold(self.returning)
-            if not self.returning and self.record.state is S.PARTNER_DOWN:
+        """Once a step: whether the partner knows everything now, and we do."""
+        if not self.leaving:
+            return
+        self.returning = self.updates.untold(self.returning)
+        if not self.returning and self.asked_all is None:
+            self.leaving = False
+            if self.record.state is S.PARTNER_DOWN:
                 self.move(S.NORMAL, "the partner has recovered and knows what we gave", now)
 
     def _on_upddone(self, now: Now) -> None:
@@ -207,7 +214,7 @@ class Transitions(Agreement):
             record.forgot_s = max(record.forgot_s, waits.forgotten_for(record, self.boot))
             self.tried_since_boot = True
         elif new is not S.PARTNER_DOWN:
-            record.partner_down_since, record.wait_all, self.returning = 0, False, set()
+            record.partner_down_since, record.wait_all, self.leaving = 0, False, False
         if new is S.RECOVER_WAIT:
             record.recover_until, unattested = self._recover_until(now)
             if unattested:

@@ -173,12 +173,19 @@ class Updates(UpdateQueue):
         if self.terms.partner_is_dhcpd and told in ENDS and old.state is BindingState.ACTIVE and old.ends > int(now.wall):
             # A dhcpd whose clock is ahead ends the lease by it, and waits for nobody: here it lasts as long as promised (safety.md 10).
             new.not_before = max(new.not_before, old.ends + 1)
-        if state is BindingState.ACTIVE and new.client == old.client:
-            if (binding.cltt or 0) > self.rested + (rights.slack_s if self.rested else 0):
-                new.not_before = 0  # the client's own renewal ends the rest (safety.md 15); what is told again from before does not
-            if old.state is BindingState.ACTIVE and old.ends > new.ends:
-                # The client may have taken our ACK, or an earlier one of ours that ends later.
-                new = later_end(new, old.ends, old.potential)
+        if (
+            state is BindingState.ACTIVE
+            and self.rested
+            and max(binding.cltt or 0, binding.starts or 0) <= self.rested + rights.slack_s
+        ):
+            # Of before the partner lost its database: what it granted since, and forgot, may last longer (safety.md 15; seed 4351).
+            lasts = max(old.horizon, new.ends, new.potential, self.rested) + rights.wait_mclt_s + rights.slack_s
+            new.not_before = max(new.not_before, lasts)
+        elif state is BindingState.ACTIVE and new.client == old.client:
+            new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
+        if old.state is BindingState.ACTIVE and state is BindingState.ACTIVE and new.client == old.client and old.ends > new.ends:
+            # The client may have taken our ACK, or an earlier one of ours that ends later.
+            new = later_end(new, old.ends, old.potential)
         xid = self.in_flight.pop(address, None)
         if xid is not None:  # theirs was better: our update in flight is void, its ack will be ignored (6.3 step 4)
             del self.flights[xid]

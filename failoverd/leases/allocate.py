@@ -79,8 +79,8 @@ class Choice(NamedTuple):
     why: str = ""
 
 
-def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
-    """ "" when this client may have this address now, else the name of the Note that says why not."""
+def refusal(lease: Lease, client: bytes, rights: Rights, now: int, *, holds: bool = False) -> str:
+    """ "" when this client may have this address now, else the name of the Note that says why not. `holds`: it says that it has it."""
     same = bool(client) and lease.client == client
     if lease.state is BindingState.ACTIVE:
         if same and rights.resolving and (lease.rejected or lease.disputed > now or lease.ends <= now):
@@ -100,12 +100,13 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int) -> str:
     may = MAY_ALLOCATE[rights.own, lease.state].may
     free = lease.state in (BindingState.FREE, BindingState.BACKUP)
     if may is May.NOW and not rights.wait_all:
-        return "" if same or rested else NOT_BEFORE
+        # Its last client, which has it no longer, waits as well: whoever forgot may have given it to another since (seed 2286).
+        return "" if rested or (same and holds) else NOT_BEFORE
     if may is May.REWOUND:
-        if same and lease.rewind is BindingState.ACTIVE and not (rights.wait_all and (rights.outdated or now >= lease.horizon)):
-            return (
-                ""  # before its horizon a partner in partner-down has not used it; an earlier copy knows of none (safety.md 12, 15)
-            )
+        # Before its horizon a partner in partner-down has not used it; an earlier copy knows of no horizon (safety.md 12, 15).
+        kept = not rights.wait_all or (now < lease.horizon and not rights.outdated)
+        if same and lease.rewind is BindingState.ACTIVE and kept:
+            return ""
         if lease.rewind is rights.own and rights.rewind and not rights.wait_all and rested:
             return ""  # the partner cannot have seen past a state in which it was ours (safety.md 13)
     until = rest_until(lease, rights)

@@ -47,6 +47,7 @@ def offered_unasked(events: list[Event]) -> Iterator[Violation]:
     alone: set[tuple[str, str]] = set()
     pinged: dict[tuple[str, int], float] = {}
     holders: dict[tuple[str, int], str] = {}
+    moves = {(event.server, event.t) for event in events if isinstance(event, Moved)}  # in the step of an OFFER, before it
     for event in events:
         if isinstance(event, Replaced):
             (older.discard if event.why == "disk lost" else older.add)(event.server)
@@ -65,7 +66,8 @@ def offered_unasked(events: list[Event]) -> Iterator[Violation]:
         elif isinstance(event, Answered) and event.kind == Dhcp.OFFER and event.server in older:
             key = event.server, event.address
             asked = event.t - pinged.get(key, -GOOD_S - 1.0) <= GOOD_S
-            if any(name == event.server for name, _ in alone) and not asked and holders.get(key) != event.client.hex():
+            here = any(name == event.server for name, _ in alone) and (event.server, event.t) not in moves
+            if here and not asked and holders.get(key) != event.client.hex():
                 yield Violation("q", event.t, f"{event.server}, restored and alone, offers {dotted(event.address)} without a ping")
 
 

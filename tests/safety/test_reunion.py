@@ -18,6 +18,8 @@ from failoverd.leases.rights import Rights
 from failoverd.ports import ClientDatagram, LinkBytes
 from tests.pair.duo import ADDRESS, Disk, Duo, kind, normal
 
+FIRST = 0x0A000064
+
 
 def copy_of(disk: Disk) -> Disk:
     """A backup."""
@@ -136,6 +138,58 @@ def test_a_server_that_was_alone_past_its_bound_gives_its_clients_their_own_addr
     assert not refusal(lease, lease.client, rights, 1050)
     assert refusal(lease, lease.client, rights, 1110), "the partner may have given it away since"
     assert refusal(lease, lease.client, replace(rights, outdated=True), 1050)
+
+
+def test_the_last_client_of_a_resting_address_waits_unless_it_holds_it() -> None:
+    """Seed 2286. x was c30's last, as the copy and the partner knew; the server that was put back had given it to another since."""
+    rights, free = Rights(True, own=BindingState.FREE), Lease(1, hw=HW, ends=900, not_before=1100)
+    assert refusal(free, free.client, rights, 1000)
+    assert not refusal(free, free.client, rights, 1000, holds=True), "its own renewal ends the rest (safety.md 15)"
+    assert not refusal(free, free.client, rights, 1100)
+
+
+def test_what_a_partner_tells_of_before_its_loss_rests() -> None:
+    """Seed 4351. s was put back to a copy and told a lease that p had never heard of; s had renewed it since, and forgotten. p gave x away
+    when the lease had ended as it was told."""
+    duo = normal(mclt="10m", lease="10m", last=101)
+    duo.cut()
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    duo.run(3)
+    backup = copy_of(duo.disks["s"])
+    duo.run(300, 1)
+    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"
+    held_until = duo.lease("s", ack.yiaddr).ends
+    duo.crash("s")
+    duo.disks["s"] = backup
+    duo.heal()
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.state("s") == "recover-wait", 30)
+    duo.run(3)
+    at_p = duo.lease("p", ack.yiaddr)
+    assert (at_p.state, at_p.ends < held_until) == (BindingState.ACTIVE, True)
+    assert at_p.not_before > held_until
+
+
+def test_a_survivor_without_its_database_hears_what_its_partner_had_handed_to_it() -> None:
+    """Seed 3014. s lost its database, and p fell; s was told partner-down, and so long after that nothing of before can run p, which had
+    recovered before it fell, was back. Both were normal, and s did not know of its half of the pool."""
+    duo = normal(mclt="1m", last=103)
+    half = [a for a in range(FIRST, FIRST + 4) if duo.lease("p", a).state is BindingState.BACKUP]
+    assert half
+    duo.command("p", "recover")
+    duo.until(lambda: duo.state("p") == "recover-done", 100)
+    duo.crash("p")
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.start("s")
+    duo.run(16)
+    assert duo.command("s", "partner-down").code == "ok"
+    duo.run(131000, 60)
+    duo.start("p")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+    duo.run(5)
+    assert all(duo.lease("s", a).state is duo.lease("p", a).state for a in half)
 
 
 def test_a_server_without_its_database_waits_for_what_its_partner_may_give_alone() -> None:
