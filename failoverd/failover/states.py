@@ -207,7 +207,11 @@ _RECOVER = _row(
         (S.RECOVER_DONE, S.RECOVER_WAIT): _ask_all(
             "Deviation: dhcpd stays, and after a link lost in between nobody asks again (10.2 #14)", "ours"
         ),
-        (S.RESOLUTION_INTERRUPTED, S.CONFLICT_DONE): _move(
+        (S.RESOLUTION_INTERRUPTED,): _ask_all(
+            "Deviation: dhcpd joins the conflict; ours would do so without what it has forgotten, and nobody would wait for that",
+            "ours",
+        ),
+        (S.CONFLICT_DONE,): _move(
             S.POTENTIAL_CONFLICT,
             "a dhcpd there takes nothing else: in conflict-done it exits on 6, 9, 254 (10.4)",
             "isc",

@@ -102,7 +102,8 @@ class Transitions(Agreement):
             )
             record.partner_since = int(now.wall)
             self._remember(f"partner: {record.partner_state.words} -> {peer.words}", "it says so", now, "", Origin.PARTNER)
-        if peer is S.RECOVER and record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PAUSED, S.SHUTDOWN):
+        knows = (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PAUSED, S.SHUTDOWN, *states.CONFLICTING)
+        if peer is S.RECOVER and record.state in knows:
             self.house.note(reasons.AMNESIA, now, subject=self.terms.name)
             self.house.rest_all(self.terms.name, now)
         elif peer is S.RECOVER and record.state is S.PARTNER_DOWN and peer is not record.partner_state:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from failoverd.dhcp.message import MessageType as Dhcp
@@ -26,6 +27,7 @@ from failoverd.sim.trace import (
     Stated,
 )
 from failoverd.sim.violation import Violation, dotted
+from failoverd.sim.world import EPOCH
 
 ACTIVE = 2
 LATE_S = 0.1  # from a step to what it sends, and back
@@ -109,15 +111,21 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
     stated = [(event.server, event.t) for event in events if isinstance(event, Stated) and event.what == PAIR_INIT]
     granted: dict[tuple[str, str], float] = {}
     promised: dict[tuple[str, int, bytes], float] = {}
+    skews: dict[
+        str, float
+    ] = {}  # of clocks that nobody has touched: they tell when an ACK was decided, before its commit (seed 6699)
     states: dict[tuple[str, str], str] = {}
     for event in events:
         if isinstance(event, Started):
             mclt_s = event.mclt_s
             pools = event.pools
+            skews = dict(event.clocks)
         elif isinstance(event, Fault) and event.what == "clock set":
             granted = {key: t for key, t in granted.items() if key[0] != event.on}
+            skews.pop(event.on, None)
         elif isinstance(event, Fault) and event.what == "clock drifts":
             drifts.add(event.on)
+            skews.pop(event.on, None)
         elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s and event.address not in outside:
             lease = (event.server, event.address, event.client)
             end_t, promised[lease] = promised.get(lease, 0.0), max(promised.get(lease, 0.0), event.t + event.lease_s)
@@ -125,7 +133,7 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
                 continue  # what remains was confirmed (seed 5758)
             for relationship, _, first, last in pools:
                 if first <= event.address <= last:
-                    granted[event.server, relationship] = event.t
+                    granted[event.server, relationship] = min(event.t, event.wall - EPOCH - skews.get(event.server, -inf))
         elif isinstance(event, Moved):
             key = event.server, event.relationship
             before, states[key] = states.get(key), event.state

@@ -8,11 +8,11 @@ from failoverd.sim.pair import Pair
 from failoverd.sim.plan import Plan
 from failoverd.sim.server import STOP_S, Server
 from failoverd.sim.strike import Field
-from failoverd.sim.strikes_host import HOST
+from failoverd.sim.strikes_host import HOST, MOST_SKEW_S
 from failoverd.sim.strikes_net import NET
 from failoverd.sim.strikes_story import STORIES
 from failoverd.sim.strikes_typed import TYPED
-from failoverd.sim.trace import Declared
+from failoverd.sim.trace import Declared, Fault
 from failoverd.sim.world import World
 
 STRIKES = NET | HOST | TYPED | STORIES
@@ -47,6 +47,14 @@ class Faults:
             running = self.field.running(self.field.other(server), relationship)
             self.world.trace.add(Declared(self.world.t, server.name, running, relationship))
 
+    def _clocks_together(self) -> None:
+        """Two that drifted at one time, or were set while they drifted, may be further apart than any link allows (seed 7618)."""
+        a, b = self.pair.servers
+        apart = a.clock.skew_s - b.clock.skew_s
+        if abs(apart) > MOST_SKEW_S:
+            self.world.trace.add(Fault(self.world.t, "clock set", b.name))
+            b.clock.step(apart)
+
     def end(self) -> None:
         """Everything works again, and stays so."""
         self.field.over = True
@@ -56,6 +64,7 @@ class Faults:
         pair.master_up, pair.refuses = True, ""
         for client in pair.clients:
             client.reach = {server.name for server in pair.servers}
+        self._clocks_together()
         for server in pair.servers:
             server.fuse = None
             server.disk.delay_s, server.disk.failing = 0.003, False

@@ -72,6 +72,7 @@ DEVIATIONS = {  # where we do not follow dhcpd: its entry -> ours
     ("CD", "RD"): "N",
     ("R", "N"): "A",
     ("R", "PC"): "A",
+    ("R", "RI"): "A",
     ("R", "RD"): "A",
     ("R", "RW"): "A",
     ("R", "SD"): "-",

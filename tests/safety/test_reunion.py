@@ -403,3 +403,29 @@ def test_a_name_that_the_partner_removed_with_an_end_that_was_refused_is_said_ag
     binding = Binding(address=ack.yiaddr, state=BindingState.ABANDONED, cltt=lease.cltt - 1)
     node.endpoints["fo"].updates._keep_claim(binding, ServerState.NORMAL, duo.now)
     assert [each.address for each in said] == [ack.yiaddr]
+
+
+def test_an_earlier_copy_recovers_out_of_a_conflict_too() -> None:
+    """Seed 6031. s renewed its clients while both resolved a conflict, and was put back to a copy of before; it joined the conflict again,
+    p was not told that anything was forgotten, and gave an address of those renewals away."""
+    duo = normal(mclt="1m", lease="10m", last=103)
+    ack = duo.dora("s", 1)
+    assert ack is not None
+    duo.cut()
+    duo.run(35)
+    for name in ("p", "s"):
+        assert duo.command(name, "partner-down").code == "ok"
+    duo.heal()
+    duo.until(lambda: bool(duo._links))
+    kept(duo, "s", MessageType.BNDACK)
+    duo.until(lambda: duo.states() == ("potential-conflict", "potential-conflict"), 10)
+    backup = copy_of(duo.disks["s"])
+    duo.crash("s")
+    duo.hold_bytes = lambda who, data: False
+    duo.until(lambda: duo.state("p") == "resolution-interrupted", 60)
+    duo.disks["s"] = backup
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.state("p") == "recover", 10)
+    duo.run(2)
+    assert duo.lease("p", ack.yiaddr).not_before > duo.now.wall
+    duo.until(lambda: duo.states() == ("normal", "normal"), 200)
