@@ -71,7 +71,7 @@ class Transitions(Agreement):
         peer = states.peer_state(message.u8(OptionCode.SERVER_STATE))
         flags = message.u8(OptionCode.SERVER_FLAGS) or 0
         record = self.record
-        self.heard_state = True
+        again, self.heard_state = self.heard_state, True
         if self.owes_state and (peer is not S.CONFLICT_DONE or record.state in states.SAFE_IN_CONFLICT_DONE):
             self._first_state(peer is S.CONFLICT_DONE, now)
         me = self.state
@@ -106,7 +106,7 @@ class Transitions(Agreement):
         if peer is S.RECOVER and record.state in knows:
             self.house.note(reasons.AMNESIA, now, subject=self.terms.name)
             self.house.rest_all(self.terms.name, now)
-        elif peer is S.RECOVER and record.state is S.PARTNER_DOWN and peer is not record.partner_state:
+        elif peer is S.RECOVER and record.state is S.PARTNER_DOWN and not (again and peer is record.partner_state):
             self.house.rest_all(self.terms.name, now)  # whether it has its database nobody says: its acks free nothing early
         record.partner_state = peer
         self.persist()

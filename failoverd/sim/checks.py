@@ -23,7 +23,7 @@ from failoverd.sim.checks_links import unused_told
 from failoverd.sim.checks_names import offered_twice, partners_name_removed
 from failoverd.sim.checks_pings import offered_in_use, offered_unasked
 from failoverd.sim.checks_server import grants_without_room, names_out_of_turn, offers_while_the_disk_hangs, serves_too_early
-from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, Holes, dhcpd_ended, dhcpd_of, of_ours, ours_only, stranded, without
+from failoverd.sim.dhcpd_checks import HOLES, Holes, dhcpd_ended, dhcpd_of, of_ours, ours_only, stranded, without
 from failoverd.sim.limits import ACK_AGE_S, before_its_time, beyond_a_limit, normal_since, not_answered, reserved
 from failoverd.sim.trace import (
     PAIR_INIT,
@@ -47,7 +47,6 @@ from failoverd.sim.violation import Violation, dotted
 
 FREE, ACTIVE, EXPIRED, BACKUP = 1, 2, 3, 7
 ATTESTED = "`pair init` stated that no leases exist"
-HOLES = (RENEWAL, REUSE)
 KNOWN = (*HOLES, ATTESTED)
 
 

@@ -1,11 +1,14 @@
 """How a run with a dhcpd as partner is judged: by the judges of checks.py where they apply, and by what only such a run has.
 
 What the dhcpd promises, stores and frees is its own: (b), (c), (d), (h) and (i) look at the failoverd alone. (x) dhcpd never exits and
-never goes to shutdown. Two holes cannot be closed from our side (safety.md, at its end); a double that is exactly one of them is reported
+never goes to shutdown. Three holes cannot be closed from our side (two are named in safety.md, at its end); a double that is exactly one of them is reported
 by its name and is no violation:
 
 * RENEWAL: the dhcpd gives away an address whose last grant, by the failoverd, it never heard of: the failoverd fell, or was cut off, in the
   instant between its DHCPACK and the BNDUPD.
+* OVERTAKEN: the dhcpd granted an address, and before it could tell that, an older word of its partner's came (RELEASED, or a BACKUP told
+  again) that frees it: a dhcpd compares only what is in flight, and yields as the secondary (failover-protocol.md 6.3, 6.4; seeds dhcpd1485
+  and dhcpd8060).
 * REUSE: the dhcpd is in partner-down and frees the address at the end that it knows, or MCLT after its entry, where the draft waits MCLT
   beyond every end and potential expiry; or it gave out, before its partner could know, an address that a client had just declined (7.2).
 """
@@ -19,12 +22,16 @@ from functools import wraps
 from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, MessageType, PartnerError
+from failoverd.leases.lease import BindingState
 from failoverd.sim.dhcpd_server import DIES
 from failoverd.sim.trace import Answered, Crashed, Declared, Event, Final, GaveUp, Heard, Moved, Sent, Started, Stated
 from failoverd.sim.violation import Violation
 
 RENEWAL = "dhcpd's hole: the renewal in the last instant"
 REUSE = "dhcpd's hole: its own earlier reuse"
+OVERTAKEN = "dhcpd's hole: an older word of its partner's ended its own grant"
+HOLES = (OVERTAKEN, RENEWAL, REUSE)
+FREES = (BindingState.FREE, BindingState.BACKUP, BindingState.RELEASED)
 RETURNS = ("normal", "potential-conflict", "partner-down")  # what is un-acked when it leaves one of these goes back into its queue
 
 
@@ -79,7 +86,8 @@ def stranded(events: list[Event]) -> set[int]:
                     binding = wire.binding(message) if message.kind in (MessageType.BNDUPD, MessageType.BNDACK) else None
                     if binding is None or binding.address is None:
                         continue
-                    waiting.discard(binding.address)
+                    if said == (message.kind == MessageType.BNDUPD):  # its own, or the answer to it
+                        waiting.discard(binding.address)
                     if said and message.kind == MessageType.BNDUPD and state not in RETURNS:
                         waiting.add(binding.address)
     return waiting
@@ -101,7 +109,11 @@ class Holes:
         self.state = ""
         self._declined: set[int] = set()
         self._reused: dict[int, float] = {}  # given out of ABANDONED; until when that grant lasts
-        self._framers: dict[int, Framer] = {}
+        self._untold: dict[
+            int, tuple[bytes, float]
+        ] = {}  # grants of the dhcpd that its partner has not heard of: to whom, until when
+        self._overtaken: dict[int, tuple[bytes, float]] = {}  # of these, what an older word of the partner's has ended
+        self._framers: dict[tuple[str, int], Framer] = {}
         self._granted: dict[int, list[tuple[str, bytes, int]]] = {}  # address -> (server, client, end) of each ACK
         self._heard: dict[int, int] = {}  # address -> the latest end that the dhcpd was told by its partner
 
@@ -115,17 +127,29 @@ class Holes:
             if event.server == self.name and event.address in self._declined:
                 self._reused[event.address] = event.t + event.lease_s
             self._declined.discard(event.address)
-            self._granted.setdefault(event.address, []).append((event.server, event.client, int(event.wall) + event.lease_s))
-        elif isinstance(event, Heard) and event.server == self.name:
+            if event.server == self.name:
+                self._untold[event.address] = (event.client, event.t + event.lease_s)
+            grants, end = self._granted.setdefault(event.address, []), int(event.wall) + event.lease_s
+            remains = any(who == event.server and client == event.client and end <= until + 1 for who, client, until in grants)
+            if (
+                event.server == self.name or not remains
+            ):  # ours may say what remains of a grant, which is no new one (seed dhcpd2405)
+                grants.append((event.server, event.client, end))
+        elif isinstance(event, Heard) and self.name:
             self._read(event)
 
     def _read(self, event: Heard) -> None:
-        framer = self._framers.setdefault(event.wire, Framer())
+        framer = self._framers.setdefault((event.server, event.wire), Framer())
         with suppress(PartnerError):
             for message in framer.feed(event.data):
                 said = wire.binding(message) if message.kind == MessageType.BNDUPD else None
                 if said is None or said.address is None:
                     continue
+                if event.server != self.name:
+                    self._untold.pop(said.address, None)
+                    continue
+                if said.state in FREES and said.address in self._untold:
+                    self._overtaken[said.address] = self._untold.pop(said.address)
                 self._heard[said.address] = max(said.ends or 0, self._heard.get(said.address, 0))
 
     def named(self, address: int, t: float) -> str:
@@ -133,6 +157,9 @@ class Holes:
         acks = self._granted.get(address, [])
         if self._reused.get(address, 0.0) > t:
             return REUSE
+        client, until = self._overtaken.get(address, (b"", 0.0))
+        if acks and until > t and client != acks[-1][1]:
+            return OVERTAKEN
         if not self.name or not acks or acks[-1][0] != self.name:
             return ""
         mine = acks[-1]

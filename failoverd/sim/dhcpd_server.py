@@ -22,7 +22,7 @@ from failoverd.sim.dhcpd_leases import DhcpdLease
 from failoverd.sim.dhcpd_model import Dhcpd, DhcpdTerms, LeaseFile
 from failoverd.sim.network import Tcp
 from failoverd.sim.server import Server
-from failoverd.sim.trace import Answered, Final, Moved, Sent, Stated
+from failoverd.sim.trace import Answered, Final, Heard, Moved, Sent, Stated
 from failoverd.sim.world import EPOCH, World
 
 B = BindingState
@@ -125,7 +125,11 @@ class DhcpdServer(Server):
                 self._down(each.link)
 
     def _hear(self, link: int, data: bytes) -> None:
-        self._do(lambda model, now: model.link_bytes(link, data, now))
+        def hear(model: Dhcpd, now: int) -> None:
+            self.world.trace.add(Heard(self.world.t, self.name, link, data))
+            model.link_bytes(link, data, now)
+
+        self._do(hear)
 
     def _up(self, up: LinkUp) -> None:
         self._do(lambda model, now: model.link_up(up.link, up.outgoing, now))

@@ -429,3 +429,21 @@ def test_an_earlier_copy_recovers_out_of_a_conflict_too() -> None:
     duo.run(2)
     assert duo.lease("p", ack.yiaddr).not_before > duo.now.wall
     duo.until(lambda: duo.states() == ("normal", "normal"), 200)
+
+
+def test_a_partner_that_recovers_a_second_time_has_perhaps_forgotten_more() -> None:
+    """Seed 3353. b recovered, was told partner-down behind a cut, granted, lost its disk, and recovered again: to a survivor, whose record
+    said that b recovers, that was nothing new, and what had ended meanwhile did not rest."""
+    duo = normal(mclt="1m", lease="10m", last=103)
+    ack = duo.dora("p", 1)
+    assert ack is not None
+    duo.run(2)
+    duo.crash("s")
+    assert duo.command("p", "partner-down").code == "ok"
+    duo.nodes["p"].endpoints["fo"].record.partner_state = ServerState.RECOVER
+    duo.run(40)
+    duo.lose_database("s")
+    duo.start("s")
+    duo.until(lambda: duo.state("s") in ("recover", "recover-wait"), 10)
+    duo.run(1)
+    assert duo.lease("p", ack.yiaddr).not_before > duo.now.wall
