@@ -41,5 +41,8 @@ class ClockMemory:
 
     @property
     def ahead_s(self) -> int:
-        """How much later than it reads a time may lie that was noted before a step; not beyond the last lease of before it."""
-        return max(0, round(min(self._gap - self.record.low_gap, self.record.low_seen + self._longest_s - self._mono)))
+        """How much later than it reads a time may lie that was noted before a step, for as long as a lease of before it may run. All of the
+        step to the end: counted as no more than what remains of that time, it ended a lease early that lasts for less than the step
+        (simulator, seed 80007)."""
+        over = self._mono > self.record.low_seen + self._longest_s
+        return 0 if over else max(0, round(self._gap - self.record.low_gap))
