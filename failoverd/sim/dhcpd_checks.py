@@ -1,8 +1,8 @@
 """How a run with a dhcpd as partner is judged: by the judges of checks.py where they apply, and by what only such a run has.
 
 What the dhcpd promises, stores and frees is its own: (b), (c), (d), (h) and (i) look at the failoverd alone. (x) dhcpd never exits and
-never goes to shutdown. Three holes cannot be closed from our side (two are named in safety.md, at its end); a double that is exactly one of them is reported
-by its name and is no violation:
+never goes to shutdown. Three holes cannot be closed from our side (two are named in safety.md, at its end); a double that is exactly one
+of them is reported by its name and is no violation:
 
 * RENEWAL: the dhcpd gives away an address whose last grant, by the failoverd, it never heard of: the failoverd fell, or was cut off, in the
   instant between its DHCPACK and the BNDUPD.
