@@ -424,7 +424,7 @@ class Planner:
     @property
     def fenced(self) -> bool:
         """Whether nothing is sent at all (safety.md 25)."""
-        return self._outbox.paused
+        return self._outbox.fenced
 
     @property
     def inflight(self) -> int:

@@ -191,8 +191,8 @@ async def test_without_a_key_of_its_own_there_are_no_static_entries(tmp_path: Pa
 
 
 async def test_a_server_in_doubt_sends_nothing_for_an_operator_either(site: Site) -> None:
-    site.node.planner._outbox.paused = True
-    site.node.planner.fence = lambda *_: None  # type: ignore[method-assign]
+    site.node.planner._outbox.fenced = True
+    site.node.planner.fence = lambda *_, **__: None  # type: ignore[method-assign]
     for path in ("test", "statics/add"):
         status, answer = await ask(site, "POST", f"/v1/ddns/{path}", BODIES[path])
         assert (status, "in doubt" in answer["error"]["message"]) == (409, True)
@@ -223,7 +223,8 @@ async def test_repairs_need_a_whole_pair_and_one_server_removes(
     server: str, state: ServerState | None, code: str, why: str
 ) -> None:
     loop = pair(server, state)
-    loop.node._fenced = lambda endpoint: False  # type: ignore[method-assign,misc]
+    loop.node.planner._outbox.fenced = False
+    loop.node.planner.fence = lambda *_, **__: None  # type: ignore[method-assign]
     await loop.command("status", {}, "", "")
     stale = ["main", "fwd", H1, "stale", "remove", "", [["A", "192.0.2.10"]], [["A", "192.0.2.10"]], "AAAB", ""]
     args = {"findings": json.dumps([stale]), "first": "1"}
