@@ -36,7 +36,6 @@ DEFAULT_BYTES = 256 << 20
 FLUSH_BYTES, FLUSH_S = 1 << 16, 1.0
 BUFFER_BYTES = 16 << 20  # waiting for the disk; beyond it the recording ends
 BLOCK_LINES = 512
-CHILD_LOOK_S = 0.05
 FINISH_S, END_S = 10.0, 1.0  # how long the operator, and the end of the server, wait for what is still being written
 PR_SET_PDEATHSIG = 1  # prctl(2)
 UNFINISHED = START + ".new"  # what a child has not yet written to its end
@@ -226,11 +225,9 @@ class Capture:
                 path.unlink(missing_ok=True)
 
     async def _await_child(self, child: int, unfinished: Path) -> None:
-        """Look again and again: a thread that waits would be one that the end of the server waits for."""
         try:
-            while (ended := os.waitpid(child, os.WNOHANG))[0] != child:  # noqa: ASYNC110, ASYNC222
-                await asyncio.sleep(CHILD_LOOK_S)
-            code = os.waitstatus_to_exitcode(ended[1])
+            await _end_of(child)
+            code = _reaped(child)
             why = _why(code, self.max_bytes) if code else ""
         except Exception as error:  # this task is the recorder's own: a mistake in it must not reach the loop
             code, why = EXIT_UNKNOWN, f"what became of the server's memory cannot be seen: {error!r}"
@@ -307,6 +304,22 @@ def _why(code: int, max_bytes: int) -> str:
 
 
 _prctl = ctypes.CDLL(None).prctl
+
+
+async def _end_of(child: int) -> None:
+    """Until it has ended. No thread waits for it: that would be one that the end of the server waits for."""
+    loop, ended, process = asyncio.get_running_loop(), asyncio.Event(), os.pidfd_open(child)
+    loop.add_reader(process, ended.set)  # pidfd_open(2): readable when the process has ended
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(process)
+        os.close(process)
+
+
+def _reaped(child: int) -> int:
+    """The exit code of one that has ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _fork(node: Node, wall: float, path: Path, limit: int, low: Callable[[], bool]) -> int:

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from failoverd.config import load
+from failoverd.ddns.plan import Planner
 from failoverd.failover.message import ServerState
 from failoverd.node import Node
 from failoverd.ports import Now, Stored
@@ -190,9 +191,14 @@ async def test_without_a_key_of_its_own_there_are_no_static_entries(tmp_path: Pa
         assert (status, "static-key-file" in answer["error"]["message"]) == (409, True)
 
 
-async def test_a_server_in_doubt_sends_nothing_for_an_operator_either(site: Site) -> None:
-    site.node.planner._outbox.fenced = True
-    site.node.planner.fence = lambda *_, **__: None  # type: ignore[method-assign]
+def stays(planner: Planner, monkeypatch: pytest.MonkeyPatch, *, fenced: bool) -> None:
+    """Whatever the node thinks of its state."""
+    planner._outbox.fenced = fenced
+    monkeypatch.setattr(planner, "fence", lambda *_, **__: None)
+
+
+async def test_a_server_in_doubt_sends_nothing_for_an_operator_either(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    stays(site.node.planner, monkeypatch, fenced=True)
     for path in ("test", "statics/add"):
         status, answer = await ask(site, "POST", f"/v1/ddns/{path}", BODIES[path])
         assert (status, "in doubt" in answer["error"]["message"]) == (409, True)
@@ -220,11 +226,10 @@ def pair(server: str, state: ServerState | None) -> NodeLoop:
     ],
 )
 async def test_repairs_need_a_whole_pair_and_one_server_removes(
-    server: str, state: ServerState | None, code: str, why: str
+    server: str, state: ServerState | None, code: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = pair(server, state)
-    loop.node.planner._outbox.fenced = False
-    loop.node.planner.fence = lambda *_, **__: None  # type: ignore[method-assign]
+    stays(loop.node.planner, monkeypatch, fenced=False)
     await loop.command("status", {}, "", "")
     stale = ["main", "fwd", H1, "stale", "remove", "", [["A", "192.0.2.10"]], [["A", "192.0.2.10"]], "AAAB", ""]
     args = {"findings": json.dumps([stale]), "first": "1"}

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from failoverd import status
 from failoverd.config import parse_text
 from failoverd.failover import reasons
 from failoverd.failover.message import Framer, MessageType
@@ -221,7 +220,7 @@ def test_two_hosts_of_one_reserved_address_are_a_conflict_that_is_kept() -> None
     assert ask(duo, "s", 1, x) == f"ack {x & 0xFF}"  # it cannot know
     duo.run(5)
     assert duo.noted("p", reasons.CONFLICT) > 0
-    assert len(status.conflicts(duo.nodes["p"])["losers"]) == 1  # type: ignore[arg-type]
+    assert len(list(duo.nodes["p"].conflicts.newest_first())) == 1
     assert kind(duo.renew("p", CAMERA, x)) == "ack"
 
 

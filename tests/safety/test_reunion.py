@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from failoverd.failover import waits
 from failoverd.failover.message import Binding, Framer, MessageType, ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
@@ -388,7 +390,7 @@ def test_a_release_that_a_dhcpd_tells_late_ends_no_later_grant_of_ours() -> None
     assert judged(partners, BindingState.RELEASED, cltt=1260, in_normal=True, slack_s=60).accept, "the partner spoke last to it"
 
 
-def test_a_name_that_the_partner_removed_with_an_end_that_was_refused_is_said_again() -> None:
+def test_a_name_that_the_partner_removed_with_an_end_that_was_refused_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seed ping5189, a calm pair: the client declined x at s and had it confirmed at p at one moment. p refused the end, and s, which took
     p's word, had removed the name by then."""
     duo = normal(tls=True)
@@ -399,7 +401,7 @@ def test_a_name_that_the_partner_removed_with_an_end_that_was_refused_is_said_ag
     lease = duo.lease("p", ack.yiaddr)
     assert lease.fqdn
     said: list[Lease] = []
-    node.planner.met = lambda leases, now, out: said.extend(leases)  # type: ignore[method-assign]
+    monkeypatch.setattr(node.planner, "met", lambda leases, now, out: said.extend(leases))
     binding = Binding(address=ack.yiaddr, state=BindingState.ABANDONED, cltt=lease.cltt - 1)
     node.endpoints["fo"].updates._keep_claim(binding, ServerState.NORMAL, duo.now)
     assert [each.address for each in said] == [ack.yiaddr]

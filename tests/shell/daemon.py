@@ -91,7 +91,7 @@ class Daemon:
             for found in self.events():
                 if found["event"] == event:
                     return found
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks at its log: it has no other way to tell
         raise AssertionError(f"no {event} in {self.text()}")
 
     def close(self) -> None:

@@ -206,14 +206,20 @@ async def test_a_disk_that_gets_full_within_a_segment_ends_it_before_a_commit_fa
     assert recorded.capture.status()["size"] == before, "what waited for the disk is dropped"
 
 
+def until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Of another process, which has no other way to tell: look again and again."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.01)  # between two looks
+
+
 def is_there(process: int) -> bool:
     """It runs, or is not waited for."""
     return Path(f"/proc/{process}").exists()
 
 
-async def slow_child(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object] = lambda: time.sleep(60)
-) -> int:
+async def slow_child(recorded: Recorded, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object] = signal.pause) -> int:
     """A recording begins; its child writes a little and then does `then`. Its process id."""
 
     def lines(node: Node, wall: float) -> Iterator[str]:
@@ -305,28 +311,24 @@ async def test_an_operator_s_stop_does_not_wait_for_ever(recorded: Recorded, mon
 
 def test_the_child_ends_with_a_server_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lines(node: Node, wall: float) -> Iterator[str]:
-        time.sleep(60)
+        signal.pause()
         yield ""
 
     monkeypatch.setattr(capturing, "head_lines", lines)
+    node = Duo().nodes["p"]
     told, tell = os.pipe()
     server = os.fork()
     if not server:
-        child = capturing._fork(None, 0.0, tmp_path / "1.start", 1 << 20, bool)  # type: ignore[arg-type]
+        child = capturing._fork(node, 0.0, tmp_path / "1.start", 1 << 20, bool)
         os.write(tell, str(child).encode())
-        time.sleep(60)
+        signal.pause()  # until it is killed
     child = int(os.read(told, 20))
     os.close(told)
     os.close(tell)
-    end = time.monotonic() + 10
-    while not any(each.endswith(".start.new") for each in open_files(child)):
-        assert time.monotonic() < end, "the child does not begin"
-        time.sleep(0.01)
+    until(lambda: any(each.endswith(".start.new") for each in open_files(child)), "the child does not begin")
     os.kill(server, signal.SIGKILL)
     os.waitpid(server, 0)
-    while is_there(child) and " Z " not in Path(f"/proc/{child}/stat").read_text():
-        assert time.monotonic() < end, "it lives on"
-        time.sleep(0.01)
+    until(lambda: not is_there(child) or " Z " in Path(f"/proc/{child}/stat").read_text(), "it lives on")
 
 
 async def test_the_child_itself_sees_that_the_disk_gets_full(
