@@ -120,8 +120,8 @@ class Standing(Links):
         return self.doubt is not None or self.starting or self.record.state not in NAMING
 
     def _measured(self, offset: int, now: Now) -> None:
-        super()._measured(offset, now)
         self.clocks.measured(offset, now)
+        super()._measured(offset, now)
 
     def names_wait(self, now: Now) -> bool:
         """Whether DNS updates wait after a time apart: until the partner has answered what we owe it, and so has told what it gave

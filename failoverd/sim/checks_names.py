@@ -10,6 +10,7 @@ from failoverd.sim.trace import Answered, Booted, Chose, Committed, Event, GaveU
 from failoverd.sim.violation import Violation, dotted
 
 DOMAIN = ".dyn.example.test."
+PINGED_S = 1.5  # how long a ping is waited for, and some time passes until the OFFER
 RESERVED_S = 100.0  # an OFFER reserves its address for 120 s of a clock that may drift
 
 
@@ -46,9 +47,11 @@ def partners_name_removed(events: list[Event]) -> Iterator[Violation]:
 
 def offered_twice(events: list[Event]) -> Iterator[Violation]:
     """(o) What a server has offered to a client that has not chosen yet, it offers to no other (safety.md 6). A client has one OFFER of a
-    pool at a time: another address of it takes the earlier one's place."""
+    pool at a time: another address of it takes the earlier one's place, from the moment at which it is pinged for the client (seed
+    ping12630), so that it is offered a little later."""
     offers: dict[tuple[str, int], tuple[bytes, float]] = {}
     pools: tuple[tuple[str, str, int, int], ...] = ()
+    found: list[tuple[str, bytes, int, Violation]] = []
     for event in events:
         if isinstance(event, Started):
             pools = event.pools
@@ -63,10 +66,14 @@ def offered_twice(events: list[Event]) -> Iterator[Violation]:
             client, since = offers.get((event.server, event.address), (event.client, event.t))
             if client != event.client and event.t < since + RESERVED_S:
                 text = f"{event.server} offers {dotted(event.address)} to {host(event.client)}, offered to {host(client)} at {since:.1f}"
-                yield Violation("o", event.t, text)
+                found.append((event.server, client, event.address, Violation("o", event.t, text)))
             for _, _, first, last in pools:
                 if first <= event.address <= last:
+                    others = set(range(first, last + 1)) - {event.address}
+                    whose = event.server, event.client
+                    found = [f for f in found if f[:2] != whose or f[2] not in others or event.t > f[3].t + PINGED_S]
                     mine = [k for k, v in offers.items() if k[0] == event.server and v[0] == event.client and first <= k[1] <= last]
                     for key in mine:
                         del offers[key]
             offers[event.server, event.address] = (event.client, event.t)
+    yield from (violation for *_, violation in found)

@@ -281,9 +281,13 @@ def test_rule_10_what_a_partner_noted_while_its_clock_was_off_lasts_as_long_as_i
     record, boot = RelationshipRecord("fo"), BootFacts(1000.0, 0.0, False, 600, "one")
     clocks = ClockMemory(record, boot, Now(1000.0, 0.0))
     clocks.measured(-28, Now(1000.0, 0.0))
-    clocks.measured(0, Now(1300.0, 300.0))
+    record.offset = -28
+    clocks.measured(0, Now(1500.0, 500.0))
+    record.offset = 0
     assert record.far_s == 28
-    clocks.measured(0, Now(1601.0, 601.0))
+    clocks.measured(0, Now(1700.0, 700.0))
+    assert record.far_s == 28, "until 500 it was so far off, and a lease of then may run (seed ping11650)"
+    clocks.measured(0, Now(2101.0, 1101.0))
     assert record.far_s == 0
 
 
