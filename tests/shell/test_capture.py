@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -77,9 +78,12 @@ class Recorded:
 
 
 def open_files(process: int | str = "self") -> list[str]:
-    """What a process has open."""
-    links = [Path(f"/proc/{process}/fd") / each for each in sorted(os.listdir(f"/proc/{process}/fd"), key=int)]
-    return [os.readlink(link) for link in links if link.is_symlink()]
+    """What a process has open; of one that runs on, what is closed while it is looked at is left out."""
+    found = []
+    for each in sorted(os.listdir(f"/proc/{process}/fd"), key=int):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{process}/fd/{each}"))
+    return found
 
 
 @pytest.fixture
