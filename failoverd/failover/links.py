@@ -108,6 +108,7 @@ class Links:
         self.offset_from = now.mono
         self.clock_gap = self.reference_gap = now.wall - now.mono
         self.newest_offset = record.offset or 0
+        self.same_boot = False  # `offset_gap` was measured in this boot of the host
         self.heard_state = False  # the partner's STATE was received on this link
         self._sent_now = False
         self.apart_since = 0  # the last proven contact before this link
@@ -128,13 +129,15 @@ class Links:
 
     def _margin(self) -> int:
         """The offset as it was measured, or as it is now that our clock was set since, or as the newest message has it, or as it was when a
-        lease was noted that may still run, whichever is most. After a reboot nobody can tell."""
+        lease was noted that may still run, whichever is most, however much. After a reboot nobody can tell."""
         offset = self.record.offset
         if offset is None:
             return UNKNOWN_OFFSET_S
         set_since = round(self.clock_gap - self.record.offset_gap)
-        found = max(abs(offset), abs(offset - set_since), abs(self.newest_offset), self.record.far_s)
-        return min(found, max(UNKNOWN_OFFSET_S, abs(offset)))
+        by_now = abs(offset - set_since)
+        if not self.same_boot:  # CLOCK_BOOTTIME began anew, so the difference may be anything
+            by_now = min(by_now, max(UNKNOWN_OFFSET_S, abs(offset)))
+        return max(abs(offset), by_now, abs(self.newest_offset), self.record.far_s)
 
     def read_clock(self, now: Now) -> None:
         """The clocks, at the beginning of each step."""
@@ -144,6 +147,7 @@ class Links:
         if self.record.doubt is not None:
             self.record.doubt -= self.set_back_s
         self.record.offset, self.record.offset_gap = offset, now.wall - now.mono
+        self.same_boot = True
         self.reference_gap = self.record.offset_gap
         self.offset_from = now.mono
 

@@ -10,8 +10,9 @@ from random import Random
 
 from failoverd.failover import reasons, states
 from failoverd.failover.clock_memory import ClockMemory
-from failoverd.failover.links import EndpointHouse, Links
-from failoverd.failover.message import ServerState
+from failoverd.failover.handshake import SKEW_LIMIT_S
+from failoverd.failover.links import UNKNOWN_OFFSET_S, EndpointHouse, Links
+from failoverd.failover.message import Message, ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.failover.states import Service
 from failoverd.failover.terms import Terms
@@ -57,6 +58,9 @@ class Standing(Links):
         """A starting endpoint; `record` as it was on disk, or a new one. Nothing is sent before the first `tick`."""
         super().__init__(terms, record, house, updates, rng, now)
         self.boot = boot
+        if boot.host and record.host == boot.host and record.offset is not None:
+            self.same_boot = True
+            self.reference_gap = record.offset_gap  # set back before a restart, the clock is behind still (safety.md 10)
         self.clocks = ClockMemory(record, boot, now)
         self.names_wait_until = now.mono  # see names_wait
         self.leaving = False  # partner-down, as soon as the partner, which has recovered, knows what we gave
@@ -123,6 +127,12 @@ class Standing(Links):
         self.clocks.measured(offset, now)
         super()._measured(offset, now)
 
+    def _sampled(self, message: Message, now: Now) -> None:
+        """Beyond what links are refused for it is no delay: a clock was set on a live link, and what is noted by it may be told."""
+        super()._sampled(message, now)
+        if abs(self.newest_offset) > SKEW_LIMIT_S:
+            self.clocks.measured(self.newest_offset, now)
+
     def names_wait(self, now: Now) -> bool:
         """Whether DNS updates wait after a time apart: until the partner has answered what we owe it, and so has told what it gave
         meanwhile. A name that we would take away is its client's still, perhaps (safety.md 25)."""
@@ -142,7 +152,8 @@ class Standing(Links):
             self.record.doubt = None
 
     def _doubt(self, contact: int, now: Now) -> None:
-        bound, before = contact - self._margin(), self.record.doubt
+        # Of a step of ours `doubt` takes account; how far the clocks are apart by it says nothing of a contact that was noted before.
+        bound, before = contact - min(self._margin(), max(UNKNOWN_OFFSET_S, abs(self.record.offset or 0))), self.record.doubt
         self.record.doubt = None if self.terms.lone_boot_serve else bound if before is None else min(bound, before)
         if self.doubt is not None:
             until = self.doubt + self.record.mclt_s

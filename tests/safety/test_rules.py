@@ -243,6 +243,7 @@ def boots_ahead(duo: Duo, seconds: float) -> None:
     duo.now = duo.now._replace(wall=duo.now.wall + seconds)
     for node in duo.nodes.values():
         node.endpoints["fo"].record.low_gap += seconds
+        node.endpoints["fo"].record.offset_gap += seconds
 
 
 def test_rule_10_a_clock_that_is_set_ahead_ends_no_lease_early() -> None:
@@ -368,6 +369,53 @@ def test_rule_13_an_end_that_the_partner_knows_of_is_not_taken_back() -> None:
     duo.now = duo.now._replace(wall=duo.now.wall - 1000)
     duo.run(2)
     assert duo.lease("p", ack.yiaddr).state is BindingState.EXPIRED
+
+
+def set_back(duo: Duo, seconds: float) -> None:
+    duo.now = duo.now._replace(wall=duo.now.wall - seconds)
+
+
+def test_rule_10_a_partner_further_off_than_a_link_is_refused_for_counts_as_far_off_as_it_is() -> None:
+    """Its clock goes back by 100 s on a live link: of that 60 s counted. It is put right, and what it noted meanwhile still runs."""
+    duo = normal(lease="10m")
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint._sampled(wire.Message(MessageType.CONTACT, int(duo.now.wall) - 100, 1), duo.now)
+    assert endpoint.slack_s == 100
+    duo.run(60)
+    assert abs(endpoint.newest_offset) <= 1
+    assert endpoint.slack_s == 100
+
+
+def test_rule_10_both_clocks_apart_by_a_step_of_ours_count_whole() -> None:
+    """The partner's runs 30 s ahead and ours is set back by 100 s: they are 130 s apart. 60 s of it counted, and 100 s for the step."""
+    duo = normal()
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint._sampled(wire.Message(MessageType.CONTACT, int(duo.now.wall) + 30, 1), duo.now)
+    duo.cut()
+    duo.run(40)
+    set_back(duo, 100)
+    duo.run(1)
+    assert endpoint.slack_s == 130
+
+
+def test_rule_11_a_clock_set_back_before_a_restart_does_not_lengthen_the_bound() -> None:
+    """As in a running server: the process began anew and took the clock for one that was never set."""
+    duo = normal()
+    duo.run(30)
+    duo.cut()
+    duo.run(40)
+    contact_mono = duo.now.mono - (duo.now.wall - duo.nodes["s"].endpoints["fo"].record.proven)
+    set_back(duo, 3600)
+    duo.run(1)
+    duo.crash("s")
+    duo.disks["s"].newest = duo.now.wall  # an operator types --force-clock
+    duo.start("s")
+    duo.run(60)
+    for mac in range(50, 54):
+        ack = duo.dora("s", mac)
+        assert ack is None or duo.now.mono + lease_s(ack) <= contact_mono + 600 + 1, mac
+        duo.run(200, step_s=5)
+    assert kind(duo.dora("s", 54)) == "silence", "the bound has passed"
 
 
 def test_rule_11_a_lone_boot_grants_nothing_beyond_the_last_proven_contact_plus_mclt() -> None:
