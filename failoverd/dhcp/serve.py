@@ -258,7 +258,7 @@ def _offer(question: Question, house: House, lease: Lease, rights: Rights) -> De
     if subnet is None:
         return Decision(WRONG_NETWORK, address=lease.address)
     given = _promise(question, house, lease, rights, subnet)
-    remains = _remains(lease, question)
+    remains = _remains(lease, question, rights, given)
     if given is None and not remains:
         return Decision(LONE_BOOT, address=lease.address)
     if house.low_disk and not remains:
@@ -308,11 +308,15 @@ def _promise(question: Question, house: House, lease: Lease, rights: Rights, sub
     return promise(lease, _want(question.packet, subnet), rights, question.wall)
 
 
-def _remains(lease: Lease, question: Question) -> int:
-    """Seconds left of this client's own unexpired lease, 0 for none."""
+def _remains(lease: Lease, question: Question, rights: Rights, given: Promise | None) -> int:
+    """Seconds left of this client's own unexpired lease, 0 for none. By a clock that was set back since, an end is that much nearer than it
+    reads (safety.md 10), but no nearer than what may be promised anew."""
     if lease.state is not BindingState.ACTIVE or lease.client != question.client.key:
         return 0
-    return INFINITE if lease.ends >= NEVER else max(lease.ends - question.wall, 0)
+    if lease.ends >= NEVER:
+        return INFINITE
+    reads = max(lease.ends - question.wall, 0)
+    return min(reads, max(reads - rights.behind_s, given.give_s if given is not None else 0))
 
 
 # --- REQUEST ------------------------------------------------------------------------------------------------------------
@@ -380,7 +384,7 @@ def _nak(question: Question, why: str, address: int, text: str) -> Decision:
 def _grant(question: Question, house: House, lease: Lease, rights: Rights, subnet: Subnet) -> Decision:
     """The ACK. What cannot be promised anew is answered with what remains, without a write (safety.md 7, 11)."""
     given = _promise(question, house, lease, rights, subnet)
-    remains = _remains(lease, question)
+    remains = _remains(lease, question, rights, given)
     if given is None or house.low_disk or (remains and given.ends < lease.ends):
         if not remains:
             return Decision(DISK_LOW if house.low_disk else LONE_BOOT, address=lease.address)

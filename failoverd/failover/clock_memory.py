@@ -1,9 +1,10 @@
 """What the clocks were while leases were noted that may still run (safety.md 10).
 
 CLOCK_BOOTTIME is slewed with the wall clock and never set, so a change of the one less the other is a step. What this server noted before a
-step ahead lies so much later in truth than it reads now, and what the partner noted lies as far off as the two clocks were apart then,
-though they agree by now: an address freed by the clocks of now alone would be freed early. Both are remembered for the longest lease time,
-and across restarts of the process within one boot of the host; after a reboot nobody can tell by how much our clock was set.
+step ahead was meant to last so much longer than it reads now, what it noted before a set-back so much shorter, and what the partner noted
+lies as far off as the two clocks were apart then, though they agree by now: an address freed by the clocks of now alone would be freed
+early, and a client told what reads as left would be told too much. All are remembered for the longest lease time, and across restarts of
+the process within one boot of the host; after a reboot nobody can tell by how much our clock was set.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ JITTER_S = 0.5  # two clocks are not read at one instant, and what is less does 
 
 
 class ClockMemory:
-    """Keeps `low_gap` and `low_seen`, `far_s` and `far_seen` of a relationship's record, which is written with every stamp."""
+    """Keeps `low_gap`, `high_gap` and `far_s` of a relationship's record, and when each was last seen; it is written with every stamp."""
 
     def __init__(self, record: RelationshipRecord, boot: BootFacts, now: Now) -> None:
         """From the record when it is of this boot of the host, anew otherwise."""
@@ -23,6 +24,7 @@ class ClockMemory:
         self._mono = now.mono
         if not boot.host or record.host != boot.host:
             record.host, record.low_gap, record.low_seen = boot.host, self._gap, now.mono
+            record.high_gap, record.high_seen = self._gap, now.mono
             record.far_seen = now.mono
 
     def read(self, now: Now) -> None:
@@ -32,6 +34,10 @@ class ClockMemory:
             record.low_gap, record.low_seen = min(record.low_gap, self._gap), now.mono
         elif now.mono - record.low_seen > self._longest_s:
             record.low_gap, record.low_seen = self._gap, now.mono
+        if self._gap >= record.high_gap - JITTER_S:
+            record.high_gap, record.high_seen = max(record.high_gap, self._gap), now.mono
+        elif now.mono - record.high_seen > self._longest_s:
+            record.high_gap, record.high_seen = self._gap, now.mono
 
     def measured(self, offset: int, now: Now) -> None:
         """How far the partner's clock is from ours. Until now it was as far as it was measured before: what it noted a moment ago it noted
@@ -48,3 +54,9 @@ class ClockMemory:
         (simulator, seed 80007)."""
         over = self._mono > self.record.low_seen + self._longest_s
         return 0 if over else max(0, round(self._gap - self.record.low_gap))
+
+    @property
+    def behind_s(self) -> int:
+        """How much less than it reads may remain of what was noted before a set-back, for as long as a lease of before it may run."""
+        over = self._mono > self.record.high_seen + self._longest_s
+        return 0 if over else max(0, round(self.record.high_gap - self._gap))

@@ -33,6 +33,7 @@ class RelationshipRecord:
     `offset_gap`               our wall clock less CLOCK_BOOTTIME at that moment: what it differs by now, our clock was set since
     `host`, `low_gap`, `low_seen`  in this boot of the host: the lowest wall clock less CLOCK_BOOTTIME within the longest lease time, and
                                the mono when it was last so low: a clock that is further ahead by now was set ahead (safety.md 10)
+    `high_gap`, `high_seen`    the same of the highest: a clock that is further behind by now was set back
     `far_s`, `far_seen`        the largest offset within the longest lease time, without its sign, and the mono when it was last so large
     `rested`                   when every lease was last put to rest, since the partner had lost its database (safety.md 15); 0 for never
     `wait_mclt_s`              largest MCLT in force since both were last normal with everything acked (safety.md 9)
@@ -65,6 +66,8 @@ class RelationshipRecord:
     host: str = ""
     low_gap: float = 0.0
     low_seen: float = 0.0
+    high_gap: float = 0.0
+    high_seen: float = 0.0
     far_s: int = 0
     far_seen: float = 0.0
     rested: int = 0

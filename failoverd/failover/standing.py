@@ -196,6 +196,7 @@ class Standing(Links):
             bound_end=self.terms.partner_is_dhcpd,
             slack_s=self.slack_s,
             ahead_s=self.clocks.ahead_s,
+            behind_s=self.clocks.behind_s,
             expire=(self.terms.primary and service is Service.COOPERATING) or alone,
             rewind=service is Service.NOT_COOPERATING or down,
             outdated=self.boot.restored,

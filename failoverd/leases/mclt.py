@@ -23,8 +23,8 @@ class Promise(NamedTuple):
 
 def limit(lease: Lease, rights: Rights, now: int) -> int:
     """The latest end that the MCLT rule lets us promise (safety.md 9, 11): max(now, acked) + MCLT, the acked time taken early
-    by the clocks' slack; at a lone boot the last proven contact stands in the place of now. What an earlier copy of the database says
-    that the partner acked, it may have seen past (safety.md 15): that counts nothing."""
+    by the clocks' slack, or by what our clock was set back since; at a lone boot the last proven contact stands in the place of now.
+    What an earlier copy of the database says that the partner acked, it may have seen past (safety.md 15): that counts nothing."""
     if rights.frozen:
         return now
     told = 0 if rights.outdated else lease.acked
@@ -33,7 +33,7 @@ def limit(lease: Lease, rights: Rights, now: int) -> int:
         start = min(now, rights.bound)
         if rights.bound_end and told:
             told = lease.acked_end
-    return max(start, told - rights.slack_s if told else 0) + rights.mclt_s
+    return max(start, told - max(rights.slack_s, rights.behind_s) if told else 0) + rights.mclt_s
 
 
 def promise(lease: Lease, want_s: int, rights: Rights, now: int) -> Promise | None:

@@ -398,6 +398,64 @@ def test_rule_10_both_clocks_apart_by_a_step_of_ours_count_whole() -> None:
     assert endpoint.slack_s == 130
 
 
+def test_rule_10_a_set_back_counts_for_as_long_as_a_lease_of_before_may_run() -> None:
+    record, boot = RelationshipRecord("fo"), BootFacts(1000.0, 0.0, False, 600, "one")
+    clocks = ClockMemory(record, boot, Now(1000.0, 0.0))
+    clocks.read(Now(710.0, 10.0))
+    assert clocks.behind_s == 300
+    assert ClockMemory(record, boot, Now(720.0, 20.0)).behind_s == 300, "a restart forgot it"
+    clocks.read(Now(1300.0, 600.0))
+    assert clocks.behind_s == 300
+    clocks.read(Now(1301.0, 601.0))
+    assert clocks.behind_s == 0
+    assert ClockMemory(record, replace(boot, host="two"), Now(9000.0, 3.0)).behind_s == 0, "after a reboot nobody can tell"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_rule_10_a_client_is_not_told_more_than_remains_after_a_set_back(restarts: bool) -> None:
+    """What is confirmed without a write was counted by the clock of now: longer than promised by as much as that was set back."""
+    duo = normal()
+    held = duo.dora("s", 1)
+    assert held is not None
+    duo.settle()
+    ack = duo.renew("s", 1, held.yiaddr)
+    assert ack is not None
+    ends_mono = duo.now.mono + lease_s(ack)
+    assert lease_s(ack) == 3600
+    duo.run(20)
+    set_back(duo, 300)
+    duo.run(1)
+    if restarts:
+        duo.crash("s")
+        duo.disks["s"].newest = duo.now.wall  # an operator types --force-clock
+        duo.start("s")
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    again = duo.say("s", duo.packet(3, 1, ciaddr=held.yiaddr, o51=(60).to_bytes(4, "big")), ADDRESS["s"])
+    assert again is not None
+    assert abs(duo.now.mono + lease_s(again) - ends_mono) <= 2
+
+
+def test_rule_09_an_acked_expiry_of_before_a_set_back_reaches_no_further_when_the_clocks_were_compared_since() -> None:
+    """The partner counts it from when it was acked."""
+    duo = normal()
+    held = duo.dora("s", 1)
+    assert held is not None
+    duo.settle()
+    acked_mono = duo.now.mono + (duo.lease("s", held.yiaddr).acked - duo.now.wall)
+    set_back(duo, 3600)
+    duo.run(1)
+    duo.cut()
+    duo.run(40)
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    assert duo.nodes["s"].endpoints["fo"].set_back_s == 0
+    duo.cut()
+    duo.until(lambda: duo.state("s") == "communications-interrupted", 90)
+    ack = duo.say("s", duo.packet(3, 1, ciaddr=held.yiaddr, o51=(86_400).to_bytes(4, "big")), ADDRESS["s"])
+    assert ack is not None
+    assert duo.now.mono + lease_s(ack) <= acked_mono + 600 + 1
+
+
 def test_rule_11_a_clock_set_back_before_a_restart_does_not_lengthen_the_bound() -> None:
     """As in a running server: the process began anew and took the clock for one that was never set."""
     duo = normal()
