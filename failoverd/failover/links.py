@@ -13,11 +13,12 @@ from typing import Protocol
 
 from failoverd.failover import handshake, private, reasons
 from failoverd.failover import message as wire
+from failoverd.failover.clock_memory import ClockMemory
 from failoverd.failover.dialect import FACTS, OLDEST, PLAIN, agree
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError, RejectReason, ServerState
 from failoverd.failover.pool_transfer import House
 from failoverd.failover.private import Database, Ping
-from failoverd.failover.record import RelationshipRecord
+from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.failover.terms import Terms
 from failoverd.failover.updates import Updates
 from failoverd.ports import LinkClose, LinkSecurity, LinkSend, Now, Output
@@ -25,7 +26,6 @@ from failoverd.ports import LinkClose, LinkSecurity, LinkSend, Now, Output
 RETRY_S = 2.0  # between attempts to connect; dhcpd needs 5 s, and 69 s after a long cut
 REFUSED_RETRY_S = 5.0  # after a refused handshake
 MAX_PENDING_LINKS = 4
-UNKNOWN_OFFSET_S = 60  # how far the clocks may differ while the offset is unknown (safety.md 10)
 STEP_S = 60.0  # a partner that owes us the next step, or the answer to an update, for so long has forgotten it
 EXPIRES_SOON_S = 30 * 86400  # of a certificate
 ALARM_EVERY_S = 86400.0
@@ -95,7 +95,14 @@ class Links:
     """The pending and the established link; the base of an Endpoint."""
 
     def __init__(
-        self, terms: Terms, record: RelationshipRecord, house: EndpointHouse, updates: Updates, rng: Random, now: Now
+        self,
+        terms: Terms,
+        record: RelationshipRecord,
+        house: EndpointHouse,
+        updates: Updates,
+        rng: Random,
+        now: Now,
+        boot: BootFacts,
     ) -> None:
         """No link yet."""
         self.terms, self.record, self.house, self.updates, self.rng = terms, record, house, updates, rng
@@ -105,10 +112,8 @@ class Links:
         self.offer = handshake.Offer(0, 20, "", 0, b"")
         self.dialing = False
         self.next_dial = now.mono
+        self.clocks = ClockMemory(record, boot, now)
         self.offset_from = now.mono
-        self.clock_gap = self.reference_gap = now.wall - now.mono
-        self.newest_offset = record.offset or 0
-        self.same_boot = False  # `offset_gap` was measured in this boot of the host
         self.heard_state = False  # the partner's STATE was received on this link
         self._sent_now = False
         self.apart_since = 0  # the last proven contact before this link
@@ -119,36 +124,16 @@ class Links:
     @property
     def slack_s(self) -> int:
         """How far a comparison across the clocks errs to the safe side (safety.md 10)."""
-        return max(self._margin(), self.set_back_s)
-
-    @property
-    def set_back_s(self) -> int:
-        """By how much our wall clock was set back while this process ran, since it was last compared with the partner's: every time that
-        was noted before lies so much later in truth than it reads now. Before the start nobody can tell, but see the check of the boot."""
-        return max(0, round(self.reference_gap - self.clock_gap))
-
-    def _margin(self) -> int:
-        """The offset as it was measured, or as it is now that our clock was set since, or as the newest message has it, or as it was when a
-        lease was noted that may still run, whichever is most, however much. After a reboot nobody can tell."""
-        offset = self.record.offset
-        if offset is None:
-            return UNKNOWN_OFFSET_S
-        set_since = round(self.clock_gap - self.record.offset_gap)
-        by_now = abs(offset - set_since)
-        if not self.same_boot:  # CLOCK_BOOTTIME began anew, so the difference may be anything
-            by_now = min(by_now, max(UNKNOWN_OFFSET_S, abs(offset)))
-        return max(abs(offset), by_now, abs(self.newest_offset), self.record.far_s)
+        return self.clocks.slack_s
 
     def read_clock(self, now: Now) -> None:
         """The clocks, at the beginning of each step."""
-        self.clock_gap = now.wall - now.mono
+        self.clocks.read(now)
 
     def _measured(self, offset: int, now: Now) -> None:
         if self.record.doubt is not None:
-            self.record.doubt -= self.set_back_s
-        self.record.offset, self.record.offset_gap = offset, now.wall - now.mono
-        self.same_boot = True
-        self.reference_gap = self.record.offset_gap
+            self.record.doubt -= self.clocks.set_back_s
+        self.clocks.measured(offset, now)
         self.offset_from = now.mono
 
     def on_message(self, message: Message, now: Now) -> None:
@@ -356,10 +341,10 @@ class Links:
         self.link = link
         self.apart_since = self.record.proven
         self.record.partner_max_unacked = self.offer.max_unacked
-        self.newest_offset = message.time - int(now.wall)
-        self._measured(self.newest_offset, now)
-        if abs(self.newest_offset) > handshake.SKEW_WARN_S:
-            self.house.note(reasons.SKEW, now, subject=self.terms.name, detail=f"{self.newest_offset:+d} s")
+        offset = message.time - int(now.wall)
+        self._measured(offset, now)
+        if abs(offset) > handshake.SKEW_WARN_S:
+            self.house.note(reasons.SKEW, now, subject=self.terms.name, detail=f"{offset:+d} s")
         detail = self.offer.vendor + (f", dialect {dialect}" if dialect else "")
         self.house.note(reasons.LINKED, now, subject=self.terms.name, detail=detail)
         self.on_established(now)
@@ -394,9 +379,11 @@ class Links:
 
     def _sampled(self, message: Message, now: Now) -> None:
         """The least delayed sample of some minutes is the clocks' offset (safety.md 10)."""
-        sample = self.newest_offset = message.time - int(now.wall)
+        sample = message.time - int(now.wall)
         if self.record.offset is None or sample > self.record.offset or now.mono - self.offset_from > OFFSET_WINDOW_S:
             self._measured(sample, now)
+        else:
+            self.clocks.sampled(sample, now)
 
     def _proven(self, message: Message, now: Now) -> None:
         """Contact is proven by the partner's send time, put into our clock. Not before its STATE on this link: until then it may be in

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from random import Random
 
 from failoverd.failover import reasons, states
-from failoverd.failover.clock_memory import ClockMemory
-from failoverd.failover.handshake import SKEW_LIMIT_S
-from failoverd.failover.links import UNKNOWN_OFFSET_S, EndpointHouse, Links
-from failoverd.failover.message import Message, ServerState
+from failoverd.failover.links import EndpointHouse, Links
+from failoverd.failover.message import ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.failover.states import Service
 from failoverd.failover.terms import Terms
@@ -56,12 +54,8 @@ class Standing(Links):
         boot: BootFacts,
     ) -> None:
         """A starting endpoint; `record` as it was on disk, or a new one. Nothing is sent before the first `tick`."""
-        super().__init__(terms, record, house, updates, rng, now)
+        super().__init__(terms, record, house, updates, rng, now, boot)
         self.boot = boot
-        if boot.host and record.host == boot.host and record.offset is not None:
-            self.same_boot = True
-            self.reference_gap = record.offset_gap  # set back before a restart, the clock is behind still (safety.md 10)
-        self.clocks = ClockMemory(record, boot, now)
         self.names_wait_until = now.mono  # see names_wait
         self.leaving = False  # partner-down, as soon as the partner, which has recovered, knows what we gave
         self.returning: set[int] = set()  # what it must be told before
@@ -107,31 +101,15 @@ class Standing(Links):
         apart = self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED)
         return apart and now.mono < self.hears_until and self.updates.request is None
 
-    @property
-    def slack_s(self) -> int:
-        """Across the clocks, and across a step of ours: a time that this server noted itself lies so much later, too."""
-        return max(super().slack_s, self.clocks.ahead_s)
-
     def read_clock(self, now: Now) -> None:
         """The clocks, at the beginning of each step."""
         super().read_clock(now)
-        self.clocks.read(now)
         self.updates.ahead_s, self.updates.rested = self.clocks.ahead_s, self.record.rested
 
     @property
     def fenced(self) -> bool:
         """In doubt, starting, recovering or in conflict: no DNS updates (safety.md 25)."""
         return self.doubt is not None or self.starting or self.record.state not in NAMING
-
-    def _measured(self, offset: int, now: Now) -> None:
-        self.clocks.measured(offset, now)
-        super()._measured(offset, now)
-
-    def _sampled(self, message: Message, now: Now) -> None:
-        """Beyond what links are refused for it is no delay: a clock was set on a live link, and what is noted by it may be told."""
-        super()._sampled(message, now)
-        if abs(self.newest_offset) > SKEW_LIMIT_S:
-            self.clocks.measured(self.newest_offset, now)
 
     def names_wait(self, now: Now) -> bool:
         """Whether DNS updates wait after a time apart: until the partner has answered what we owe it, and so has told what it gave
@@ -152,8 +130,7 @@ class Standing(Links):
             self.record.doubt = None
 
     def _doubt(self, contact: int, now: Now) -> None:
-        # Of a step of ours `doubt` takes account; how far the clocks are apart by it says nothing of a contact that was noted before.
-        bound, before = contact - min(self._margin(), max(UNKNOWN_OFFSET_S, abs(self.record.offset or 0))), self.record.doubt
+        bound, before = contact - self.clocks.contact_margin_s, self.record.doubt
         self.record.doubt = None if self.terms.lone_boot_serve else bound if before is None else min(bound, before)
         if self.doubt is not None:
             until = self.doubt + self.record.mclt_s
@@ -162,7 +139,7 @@ class Standing(Links):
     @property
     def doubt(self) -> int | None:
         """The bound of a lone boot (safety.md 11), in our wall clock as it reads now; None when not in doubt."""
-        return None if self.record.doubt is None else self.record.doubt - self.set_back_s
+        return None if self.record.doubt is None else self.record.doubt - self.clocks.set_back_s
 
     # --- what others ask --------------------------------------------------------------------------------------------------
 

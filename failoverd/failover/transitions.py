@@ -208,7 +208,7 @@ class Transitions(Agreement):
         if new is S.PARTNER_DOWN and (old is not S.PARTNER_DOWN or not record.partner_down_since):
             record.epoch = min(record.epoch + 1, private.NEWEST_EPOCH)
             record.partner_down_since = int(now.wall)
-            late = now.wall + self.set_back_s
+            late = now.wall + self.clocks.set_back_s
             record.wait_all = record.wait_all or waits.partner_may_hold_our_half(
                 record, old, self.boot, late, attested=self.attested
             )
@@ -266,7 +266,7 @@ class Transitions(Agreement):
         """Declare the partner down (safety.md 12). The caller has checked that there is no contact. `since`: 0, or when the partner
         was certainly dead. Declared in doubt whose bound has passed, or without the leases of before
         (safety.md 15, 16), every address that is not ACTIVE waits."""
-        self.record.wait_all = self.record.wait_all or waits.past_bound(self.record, now.wall + self.set_back_s)
+        self.record.wait_all = self.record.wait_all or waits.past_bound(self.record, now.wall + self.clocks.set_back_s)
         if self.doubt is not None:
             self.record.partner_down_since = 0  # what was declared before the doubt is void, the waits begin anew
         self.record.doubt = None

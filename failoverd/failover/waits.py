@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from failoverd.failover.links import UNKNOWN_OFFSET_S
+from failoverd.failover.clock_memory import UNKNOWN_OFFSET_S
 from failoverd.failover.message import ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
 
