@@ -68,6 +68,14 @@ class Recorded:
             await asyncio.sleep(0.01)
         raise AssertionError("the child does not end")
 
+    async def written(self) -> None:
+        """What was handed to the thread is in the file."""
+        for _ in range(1000):
+            if not self.capture._buffered:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the disk does not keep up")
+
     async def ended(self) -> None:
         """The recording ended by itself."""
         for _ in range(1000):
@@ -84,6 +92,11 @@ def open_files(process: int | str = "self") -> list[str]:
         with contextlib.suppress(FileNotFoundError):
             found.append(os.readlink(f"/proc/{process}/fd/{each}"))
     return found
+
+
+def full(file: int, data: bytes) -> NoReturn:
+    """os.write(2) to a disk without room."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
@@ -158,10 +171,6 @@ async def test_a_full_disk_ends_the_recording_and_nothing_else(recorded: Recorde
     recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
     await recorded.child()
     recorded.duo.run(5)
-
-    def full(file: int, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     monkeypatch.setattr(capturing.os, "write", full)
     recorded.duo.run(5)
     await recorded.ended()
@@ -201,7 +210,7 @@ async def test_a_disk_that_gets_full_within_a_segment_ends_it_before_a_commit_fa
     recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
     await recorded.child()
     recorded.duo.run(5)
-    await asyncio.sleep(0.1)
+    await recorded.written()
     before = recorded.capture.status()["size"]
     recorded.low = True
     recorded.duo.run(5)
@@ -223,6 +232,14 @@ def is_there(process: int) -> bool:
     return Path(f"/proc/{process}").exists()
 
 
+def is_over(process: int) -> bool:
+    """It has ended, whether somebody waited for it or not; it may do so while it is looked at."""
+    try:
+        return " Z " in Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 async def slow_child(recorded: Recorded, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object] = signal.pause) -> int:
     """A recording begins; its child writes a little and then does `then`. Its process id."""
 
@@ -238,12 +255,12 @@ async def slow_child(recorded: Recorded, monkeypatch: pytest.MonkeyPatch, then: 
         if not recorded.capture._child or any(path.stat().st_size for path in recorded.capture.directory.glob("*.start.new")):
             break
         await asyncio.sleep(0.01)
+    assert recorded.capture._child or then is not signal.pause, "it has ended; and 0 would be every process of our group"
     return recorded.capture._child
 
 
 async def test_a_disk_that_gets_full_ends_the_child_too(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     child = await slow_child(recorded, monkeypatch)
-    assert child
     recorded.low = True
     recorded.duo.run(5)
     await recorded.child()
@@ -323,16 +340,20 @@ def test_the_child_ends_with_a_server_that_is_killed(tmp_path: Path, monkeypatch
     told, tell = os.pipe()
     server = os.fork()
     if not server:
-        child = capturing._fork(node, 0.0, tmp_path / "1.start", 1 << 20, bool)
-        os.write(tell, str(child).encode())
-        signal.pause()  # until it is killed
-    child = int(os.read(told, 20))
-    os.close(told)
+        try:
+            os.write(tell, str(capturing._fork(node, 0.0, tmp_path / "1.start", 1 << 20, bool)).encode())
+            signal.pause()  # until it is killed
+        finally:
+            os._exit(1)  # whatever fails: it is no second run of the tests
     os.close(tell)
-    until(lambda: any(each.endswith(".start.new") for each in open_files(child)), "the child does not begin")
-    os.kill(server, signal.SIGKILL)
-    os.waitpid(server, 0)
-    until(lambda: not is_there(child) or " Z " in Path(f"/proc/{child}/stat").read_text(), "it lives on")
+    try:
+        child = int(os.read(told, 20))
+        until(lambda: any(each.endswith(".start.new") for each in open_files(child)), "the child does not begin")
+    finally:
+        os.close(told)
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)
+    until(lambda: is_over(child), "it lives on")
 
 
 async def test_the_child_itself_sees_that_the_disk_gets_full(
@@ -435,10 +456,6 @@ async def test_a_disk_that_gets_full_behind_the_operator_s_stop_is_said(
     recorded.capture.start(LEAST_BYTES * 64, recorded.duo.now.wall)
     await recorded.child()
     recorded.duo.run(5)
-
-    def full(file: int, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     monkeypatch.setattr(capturing.os, "write", full)
     await recorded.capture.stop()
     assert "No space left on device" in str(recorded.capture.status()["ended"])
