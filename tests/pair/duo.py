@@ -304,6 +304,13 @@ class Duo:
         )
         return self.say(name, request)
 
+    def given(self, name: str, mac: int) -> int:
+        """The address that a client is given by this server; it must be given one."""
+        ack = self.dora(name, mac)
+        assert kind(ack) == "ack"
+        assert ack is not None
+        return ack.yiaddr
+
     def renew(self, name: str, mac: int, address: int) -> Packet | None:
         return self.say(name, self.packet(3, mac, ciaddr=address, o12=b"host%d" % mac), ADDRESS[name])
 

@@ -49,12 +49,11 @@ def master(duo: Duo, *at: str) -> list[str]:
 
 def test_safety_26_a_plain_link_offers_says_and_believes_nothing() -> None:
     duo = normal()
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     master(duo, "p")
     duo.run(30)
     assert codes(duo) == set()
-    assert duo.lease("s", ack.yiaddr).fqdn == ""
+    assert duo.lease("s", x).fqdn == ""
     assert duo.nodes["p"].endpoints["fo"].dialect == 0
 
 
@@ -63,15 +62,14 @@ def test_safety_26_what_a_plain_partner_says_all_the_same_is_not_believed() -> N
     duo = Duo()
     duo.until(lambda: duo.states() == ("normal", "normal"), 10)
     endpoint = duo.nodes["s"].endpoints["fo"]
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.settle()
-    (update,) = [m for m in spoken(duo, "p", MessageType.BNDUPD) if m.u32(2) == ack.yiaddr][-1:]
+    (update,) = [m for m in spoken(duo, "p", MessageType.BNDUPD) if m.u32(2) == x][-1:]
     update.options.append((private.NAMES, private.encode_names(private.LeaseNames("evil.dyn.example.test."))))
     update.options.append((private.GENERATION, private.encode_generation(1 << 60)))
     assert endpoint.link is not None
     endpoint.link_bytes(endpoint.link.number, wire.encode(update), duo.now)
-    assert duo.lease("s", ack.yiaddr).fqdn == ""
+    assert duo.lease("s", x).fqdn == ""
     assert endpoint.record.partner_generation == 0
 
 
@@ -150,10 +148,9 @@ def test_a_newer_version_of_a_known_option_is_ignored_and_noted() -> None:
 
 def test_names_and_done_flags_travel_with_the_lease() -> None:
     duo = normal(tls=True)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.settle()
-    assert duo.lease("s", ack.yiaddr).fqdn == HOST
+    assert duo.lease("s", x).fqdn == HOST
     theirs = row(duo, "s")
     assert (theirs.owner, theirs.word, theirs.have) == (PEER, "open", ())
     assert master(duo, "p", "s") == [f"p add {HOST} A"]
@@ -161,14 +158,14 @@ def test_names_and_done_flags_travel_with_the_lease() -> None:
     theirs = row(duo, "s")
     assert (theirs.owner, theirs.word) == (PEER, "done")
     assert [v.text for v in theirs.have] == [v.text for v in row(duo, "p").have]
-    duo.renew("p", 1, ack.yiaddr)
+    duo.renew("p", 1, x)
     duo.settle()
     data = option(spoken(duo, "p", MessageType.BNDUPD)[-1], private.NAMES)
     assert data is not None
     names = decode_names(data)
     assert names is not None
     assert (names.wish, names.shown, names.forward_done) == (HOST, HOST, True)
-    duo.release("p", 1, ack.yiaddr)
+    duo.release("p", 1, x)
     duo.settle()
     assert row(duo, "s").want == ()
     assert "p del-rr " + HOST + " A" in master(duo, "p", "s")
@@ -179,8 +176,7 @@ def test_names_and_done_flags_travel_with_the_lease() -> None:
 def test_the_survivor_removes_a_name_that_only_the_dead_partner_registered() -> None:
     """On a plain link this takes a search by PTR and DHCID; here the name is known."""
     duo = normal(tls=True, lease="10m", mclt="5m")
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    duo.given("p", 1)
     master(duo, "p")
     duo.settle()
     duo.crash("p")
@@ -213,11 +209,10 @@ def test_a_name_whose_done_flag_was_not_heard_is_said_at_once_at_the_takeover() 
 
 def test_a_client_that_renews_at_the_other_server_takes_its_name_along() -> None:
     duo = normal(tls=True)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     master(duo, "p")
     duo.run(2)
-    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"
+    assert kind(duo.renew("s", 1, x)) == "ack"
     duo.settle()
     assert (row(duo, "s").owner, row(duo, "p").owner) == (ME, PEER)
     master(duo, "s")
@@ -229,8 +224,7 @@ def test_a_name_that_the_partner_takes_away_with_a_lease_confirmed_here_is_said_
     """Simulator, a calm pair whose clients decline: a rebinding reaches s after the DECLINE reached p. s answers with what remains and
     refuses the end that p tells; p has removed the name by then, and each took it for the other's to say."""
     duo = normal(tls=True)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     master(duo, "p")
     duo.run(20)
     duo.inbox["s"].append(DiskState(True))
@@ -242,10 +236,10 @@ def test_a_name_that_the_partner_takes_away_with_a_lease_confirmed_here_is_said_
         return sender == "p"
 
     duo.hold_bytes = slow
-    duo.release("p", 1, ack.yiaddr)
+    duo.release("p", 1, x)
     assert f"p del-rr {HOST} A" in master(duo, "p")
     duo.run(2)
-    assert duo.renew("s", 1, ack.yiaddr) is not None
+    assert duo.renew("s", 1, x) is not None
     duo.hold_bytes = lambda sender, data: False
     link = duo.nodes["s"].endpoints["fo"].link
     assert link is not None
@@ -253,21 +247,20 @@ def test_a_name_that_the_partner_takes_away_with_a_lease_confirmed_here_is_said_
     assert f"s add {HOST} A" in master(duo, "s", "p")
     assert (row(duo, "s").owner, row(duo, "p").owner) == (ME, PEER)
     duo.settle()
-    assert duo.lease("p", ack.yiaddr).state is BindingState.ACTIVE
+    assert duo.lease("p", x).state is BindingState.ACTIVE
 
 
 def test_a_partner_that_tells_its_names_has_given_no_other() -> None:
     """Simulator, seed tls232: an old pointer was left to the partner, which knew that it is not its own."""
     duo = normal(tls=True)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.settle()
-    assert duo.lease("s", ack.yiaddr).fqdn == HOST
+    assert duo.lease("s", x).fqdn == HOST
     nameless = duo.nodes["s"].planner.nameless
-    assert not nameless(ack.yiaddr, "", "")
+    assert not nameless(x, "", "")
     duo.cut()
     duo.until(lambda: duo.state("s") == "communications-interrupted")
-    assert nameless(ack.yiaddr, "", "")  # it may be renamed there now, unheard
+    assert nameless(x, "", "")  # it may be renamed there now, unheard
 
 
 def test_after_a_cut_names_are_said_again_only_where_the_flags_disagree() -> None:
@@ -294,13 +287,12 @@ def test_after_a_cut_names_are_said_again_only_where_the_flags_disagree() -> Non
 
 def test_on_a_plain_link_all_of_them_are_said_again() -> None:
     duo = normal()
-    kept = duo.dora("p", 1)
-    assert kept is not None
+    kept = duo.given("p", 1)
     master(duo, "p", "s")
     duo.cut()
     duo.until(lambda: "communications-interrupted" in duo.states(), 60)
     duo.run(20)
-    duo.renew("p", 1, kept.yiaddr)
+    duo.renew("p", 1, kept)
     duo.heal()
     duo.until(lambda: duo.states() == ("normal", "normal"), 60)
     duo.run(40)
@@ -384,8 +376,7 @@ def test_rule_15_a_database_rolled_back_by_a_copy_is_found_by_the_partner() -> N
     duo.dora("s", 1)
     duo.run(2)
     rows, log = dict(duo.disks["s"].rows), list(duo.disks["s"].log)
-    late = duo.dora("s", 2)
-    assert late is not None
+    late = duo.given("s", 2)
     duo.run(12)
     duo.crash("s")
     duo.disks["s"].rows, duo.disks["s"].log = rows, log
@@ -395,7 +386,7 @@ def test_rule_15_a_database_rolled_back_by_a_copy_is_found_by_the_partner() -> N
     assert duo.noted("s", "database-older") == 1
     assert duo.noted("p", "partner-database-older") == 1
     assert duo.state("s") == "recover-wait"
-    assert duo.lease("s", late.yiaddr).client == duo.lease("p", late.yiaddr).client, "what was forgotten is here again"
+    assert duo.lease("s", late).client == duo.lease("p", late).client, "what was forgotten is here again"
     duo.until(lambda: duo.states() == ("normal", "normal"), 900)
     duo.crash("s")
     duo.run(2)
@@ -407,15 +398,14 @@ def test_rule_15_a_database_rolled_back_by_a_copy_is_found_by_the_partner() -> N
 
 def test_rule_15_another_database_in_its_place_is_found() -> None:
     duo = normal(tls=True)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.run(2)
     duo.crash("s")
     duo.lose_database("s")
     duo.start("s")
     duo.run(5)
     assert duo.noted("p", "partner-database-older") == 1
-    assert duo.lease("p", ack.yiaddr).not_before > duo.now.wall
+    assert duo.lease("p", x).not_before > duo.now.wall
 
 
 def test_rule_15_restarts_of_both_find_nothing() -> None:

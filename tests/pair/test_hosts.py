@@ -98,15 +98,14 @@ def test_the_time_of_a_partners_ping_is_read_by_the_partners_clock(ahead: int, c
 
 def test_what_the_partner_heard_long_ago_or_of_a_leased_address_changes_nothing() -> None:
     duo = normal(tls=True)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.settle()
-    rows = [(ack.yiaddr.to_bytes(4, "big"), b"\x01" + int(duo.now.wall).to_bytes(8, "big"))]
+    rows = [(x.to_bytes(4, "big"), b"\x01" + int(duo.now.wall).to_bytes(8, "big"))]
     rows.append((LAST.to_bytes(4, "big"), b"\x01" + int(duo.now.wall - 61).to_bytes(8, "big")))
     rows += [(b"\x0a", b"\x01" + bytes(8)), (LAST.to_bytes(4, "big"), b"\x01"), (b"\xc0\x00\x02\x01", rows[0][1])]
     tell(duo, "s", FrameKind.PINGS, rows)
-    assert [duo.nodes["s"].table.offered_to(each, duo.now.mono) for each in (ack.yiaddr, LAST, 0xC0000201)] == [b"", b"", b""]
-    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"
+    assert [duo.nodes["s"].table.offered_to(each, duo.now.mono) for each in (x, LAST, 0xC0000201)] == [b"", b"", b""]
+    assert kind(duo.renew("s", 1, x)) == "ack"
 
 
 @pytest.mark.parametrize("newest", [0, 1, 2, 3])
@@ -162,9 +161,8 @@ def test_a_restart_alone_honours_what_the_partner_reserved() -> None:
 
 def test_a_lease_that_another_client_has_there_lives_to_its_end_and_nobody_gets_it_then() -> None:
     duo = normal(tls=True)
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    address, last = ack.yiaddr, f"ack {ack.yiaddr & 0xFF}"
+    address = duo.given("p", 1)
+    last = f"ack {address & 0xFF}"
     reserve(duo, "s", address & 0xFF)
     assert duo.nodes["p"].theirs["fo"][address] == MAC
     ends = duo.lease("p", address).ends

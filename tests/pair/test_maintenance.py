@@ -86,10 +86,9 @@ def test_maintenance_ends_without_a_restart() -> None:
 
 def test_a_promise_made_just_before_reaches_the_partner_before_paused_does() -> None:
     duo = normal()
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.hold_bytes = lambda sender, data: sender == "s" and data[2] == 4  # no BNDACK
-    assert duo.renew("p", 1, ack.yiaddr) is not None
+    assert duo.renew("p", 1, x) is not None
     duo.command("p", "maintenance-start")
     duo.run(5)
     assert duo.state("p") == "normal"
@@ -102,10 +101,9 @@ def test_a_promise_made_just_before_reaches_the_partner_before_paused_does() -> 
 
 def test_a_partner_that_goes_away_while_it_drains_leaves_nobody_without_a_server() -> None:
     duo = normal()
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.hold_bytes = lambda sender, data: True
-    assert duo.renew("p", 1, ack.yiaddr) is not None
+    assert duo.renew("p", 1, x) is not None
     duo.command("p", "maintenance-start")
     duo.crash("s")
     duo.settle()
@@ -114,10 +112,9 @@ def test_a_partner_that_goes_away_while_it_drains_leaves_nobody_without_a_server
 
 def test_an_order_is_taken_back_while_it_drains() -> None:
     duo = normal()
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.hold_bytes = lambda sender, data: sender == "s" and data[2] == 4
-    duo.renew("p", 1, ack.yiaddr)
+    duo.renew("p", 1, x)
     duo.command("p", "maintenance-start")
     assert body(duo, "p", "maintenance-end")["done"] is True
     assert kind(duo.discover("p", 9, secs=10)) == "offer"
@@ -145,8 +142,7 @@ def test_a_partner_declared_down_during_maintenance_is_recovered_from() -> None:
 def test_a_partner_that_lost_its_database_during_maintenance_rests_every_lease() -> None:
     """safety.md 15 holds although this server was paused when it heard recover."""
     duo = normal()
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.settle()
     duo.command("p", "maintenance-start")
     duo.until(lambda: duo.state("p") == "paused", 5)
@@ -158,7 +154,7 @@ def test_a_partner_that_lost_its_database_during_maintenance_rests_every_lease()
     both_normal(duo, 1500)
     assert duo.noted("p", "partner-lost-its-database") == 1
     for name in ("p", "s"):
-        assert duo.lease(name, ack.yiaddr).not_before > duo.now.wall
+        assert duo.lease(name, x).not_before > duo.now.wall
 
 
 def test_auto_partner_down_waits_for_a_partner_in_maintenance() -> None:

@@ -34,9 +34,8 @@ def test_both_servers_know_the_rate_of_the_whole_pool() -> None:
         assert seen["lasts"]["now"] == pytest.approx(94 / gross)
         assert seen["lasts"]["interrupted"] == pytest.approx(own / gross)
         assert seen["lasts"]["interrupted"] < seen["lasts"]["partner_down"] < seen["lasts"]["now"] + 1200
-    ack = duo.dora("p", 100)
-    assert ack is not None
-    duo.release("p", 100, ack.yiaddr)
+    x = duo.given("p", 100)
+    duo.release("p", 100, x)
     duo.settle()
     assert [pool(duo, name)["rate"]["returned"] for name in ("p", "s")] == [1, 1]
 

@@ -216,10 +216,9 @@ def test_explain_names_the_ping() -> None:
 def restored() -> tuple[Duo, int]:
     """A restored server alone that may give new addresses by now, and an address that client 1 gave back before."""
     duo = normal(mclt="2m", lease="10m")  # the configuration has no ping check
-    first = duo.dora("p", 1)
-    assert first is not None
+    first = duo.given("p", 1)
     duo.settle()
-    duo.release("p", 1, first.yiaddr)
+    duo.release("p", 1, first)
     duo.settle()
     duo.crash("p")
     duo.crash("s")
@@ -229,7 +228,7 @@ def restored() -> tuple[Duo, int]:
     duo.run(131000, 300)
     duo.probes["p"].clear()
     duo.sent["p"].clear()
-    return duo, first.yiaddr
+    return duo, first
 
 
 def request(duo: Duo, mac: int, address: int, *, chosen: bool) -> str:
@@ -285,10 +284,9 @@ def test_safety_15_a_renewal_at_a_restored_server_waits_for_no_ping_and_a_strang
 
 def test_safety_15_a_restored_server_alone_pings_each_address_before_it_gives_it() -> None:
     duo = normal(mclt="2m")  # the configuration has no ping check
-    first = duo.dora("p", 1)
-    assert first is not None
+    first = duo.given("p", 1)
     duo.settle()
-    duo.release("p", 1, first.yiaddr)
+    duo.release("p", 1, first)
     duo.settle()
     duo.crash("p")
     duo.crash("s")

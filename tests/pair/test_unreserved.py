@@ -114,20 +114,19 @@ def test_a_declined_reservation_that_is_removed_is_told_without_a_client() -> No
 def test_a_lease_that_a_dhcpd_reserves_keeps_its_flag() -> None:
     """The flag is the dhcpd's word then, and the row lies as it was told."""
     duo = normal()
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.settle()
     for name in "ps":
         endpoint = duo.nodes[name].endpoints["fo"]
         endpoint.terms = replace(endpoint.terms, partner_is_dhcpd=True)
-        lease = duo.lease(name, ack.yiaddr)
+        lease = duo.lease(name, x)
         told = lease.evolve(flags=FLAG_RESERVED, acked=lease.potential, acked_end=lease.ends)
         duo.nodes[name].table.put(told, lease.ends)
         duo.nodes[name].reservations_read(duo.now)
-        assert duo.lease(name, ack.yiaddr).flags == FLAG_RESERVED
+        assert duo.lease(name, x).flags == FLAG_RESERVED
         duo.nodes[name].table.put(told.evolve(ends=lease.ends + 60, potential=lease.potential + 60), lease.ends + 60)
         duo.nodes[name].reservations_read(duo.now)
-        assert duo.lease(name, ack.yiaddr).flags == 0
+        assert duo.lease(name, x).flags == 0
 
 
 # --- what another client had from the pool when it was reserved -----------------------------------------------------------
@@ -140,9 +139,7 @@ def test_a_new_reservation_waits_for_what_the_partner_may_have_granted() -> None
     """s was down while p renewed D's lease; it came up with a reservation of x, the link cut, and gave x to the camera at the end that it
     knew of, which was long before D's."""
     duo = normal(tls=True)
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.settle()
     duo.run(300)
     duo.renew("p", 1, x)
@@ -168,9 +165,7 @@ def test_an_address_that_the_partner_reserves_while_it_is_leased_is_its_hosts_af
     """p had x leased to D when s reserved it. D's end was owed to s, which refused it for ever (x is in none of its pools): at p x was in
     transition for good, its host was not answered, and each attempt was noted."""
     duo = normal(tls=True, lease="10m")
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.settle()
     configure(duo, "s", x)
     rests = max(duo.lease("p", x).horizon, duo.lease("s", x).horizon) + MCLT_S + SLACK_S

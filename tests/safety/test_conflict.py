@@ -216,16 +216,15 @@ def test_rule_19_the_primary_keeps_an_address_until_the_end_of_a_claim_that_grew
     """The claim of `s` is on its way when `s` renews its client for a longer time: `p` refuses the claim and must hear the longer one,
     before UPDDONE, although the window is narrow and another update is due first."""
     duo = normal(last=103, window=1)
-    known = duo.dora("s", 21)
-    assert known is not None
+    known = duo.given("s", 21)
     duo.run(20)
-    assert kind(duo.renew("s", 21, known.yiaddr)) == "ack"
+    assert kind(duo.renew("s", 21, known)) == "ack"
     duo.settle()
     contest = Contest(duo, "s")
     contest.stay("p", MessageType.BNDACK)
     duo.run(30)
     flight = next(each for each in duo.nodes["s"].endpoints["fo"].updates.flights.values() if each.address == contest.x)
-    assert kind(duo.renew("s", 21, known.yiaddr)) == "ack"
+    assert kind(duo.renew("s", 21, known)) == "ack"
     assert contest.renew("s") == "ack"
     grown = duo.lease("s", contest.x)
     assert grown.ends > flight.ends

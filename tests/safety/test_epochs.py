@@ -64,14 +64,13 @@ def test_rule_17_the_older_epoch_that_granted_nothing_recovers_from_the_newer(do
     duo = normal(tls=True)
     apart(duo)
     declare(duo, down)
-    taken = duo.dora(down, 7)
-    assert taken is not None
+    taken = duo.given(down, 7)
     duo.run(5)
     seen = meet(duo)
     assert not (seen["p"] | seen["s"]) & CONFLICT
     assert "recover" in seen[other]
     assert seen[down] == {"partner-down", "normal"}
-    assert duo.lease(other, taken.yiaddr).client == duo.lease(down, taken.yiaddr).client
+    assert duo.lease(other, taken).client == duo.lease(down, taken).client
     why = "recovers from the partner: its epoch 1 is newer than our 0, and nothing was granted here since the last contact"
     assert f"communications-interrupted -> recover: {why}" in history(duo, other)
     assert [(record(duo, name).epoch, record(duo, name).agreed) for name in "ps"] == [(1, 1), (1, 1)]
@@ -119,8 +118,7 @@ def test_rule_17_that_something_was_granted_is_on_disk_with_the_grant(monkeypatc
 def test_rule_17_what_was_granted_under_the_bound_of_11_does_not_count() -> None:
     """A lone boot: new grants end by the last contact + MCLT, renewals get what remains. Then it recovers."""
     duo = normal(tls=True)
-    held = duo.dora("s", 1)
-    assert held is not None
+    held = duo.given("s", 1)
     duo.run(25)
     duo.cut()
     duo.crash("s")
@@ -128,16 +126,15 @@ def test_rule_17_what_was_granted_under_the_bound_of_11_does_not_count() -> None
     duo.run(60)
     assert duo.state("s") == "communications-interrupted"
     assert duo.nodes["s"].endpoints["fo"].doubt is not None
-    new = duo.dora("s", 2)
-    assert new is not None
-    assert kind(duo.renew("s", 1, held.yiaddr)) == "ack"
+    new = duo.given("s", 2)
+    assert kind(duo.renew("s", 1, held)) == "ack"
     assert not record(duo, "s").beyond
     declare(duo, "p")
     duo.run(5)
     seen = meet(duo)
     assert "recover" in seen["s"]
     assert not seen["p"] & CONFLICT
-    assert duo.lease("p", new.yiaddr).client == duo.lease("s", new.yiaddr).client, "its own un-acked grants went out first (14)"
+    assert duo.lease("p", new).client == duo.lease("s", new).client, "its own un-acked grants went out first (14)"
 
 
 def test_rule_17_after_serve_force_grants_count_again() -> None:

@@ -62,9 +62,7 @@ def test_a_rebinding_that_both_answered_keeps_the_longer_promise() -> None:
     (6.4). 640 s: p expired x, s agreed, and x was free for others while the client held it until 3640 s."""
     duo = normal(mclt="10m")
     duo.hold_bytes = lambda sender, data: sender == "s" and kinds(data)[0] == MessageType.BNDACK
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.settle()
     duo.cut()
     duo.hold_bytes = lambda sender, data: False
@@ -89,9 +87,8 @@ def test_a_request_that_a_dhcpd_answered_too_keeps_the_longer_promise() -> None:
     dhcpd's (16), dhcpd takes p's. 15 s: p expired x, dhcpd agreed, and x was free for others while the client held it until 151 s."""
     duo = normal()
     duo.hold_bytes = lambda sender, data: sender == "p" and MessageType.BNDUPD in kinds(data)
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    lease = duo.lease("p", ack.yiaddr)
+    x = duo.given("p", 1)
+    lease = duo.lease("p", x)
     duo.tick()
     link = duo.nodes["p"].endpoints["fo"].link
     assert link is not None
@@ -100,16 +97,14 @@ def test_a_request_that_a_dhcpd_answered_too_keeps_the_longer_promise() -> None:
     duo.inbox["p"].append(LinkBytes("fo", link.number, wire.encode(wire.bndupd(int(duo.now.wall), 999, theirs))))
     duo.tick()
     assert duo.noted("p", "binding-update-less-critical") == 1
-    kept = duo.lease("p", ack.yiaddr)
+    kept = duo.lease("p", x)
     assert (kept.state, kept.client, kept.ends, kept.owed) == (BindingState.ACTIVE, lease.client, lease.ends + 3000, True)
 
 
 def renewed_at_the_partner_only(duo: Duo) -> tuple[int, float]:
     """p and s know x as leased to client 1; in its last 20 s the link fails and s alone renews it. Returns x, and until when client 1
     holds it."""
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.settle()
     duo.run(300, 1)
     duo.renew("p", 1, x)
@@ -360,9 +355,7 @@ def test_a_release_at_the_partner_does_not_win_over_an_ack_given_since(low: bool
     disk is low (safety.md 7), or it booted alone (11), and wrote nothing. Contact: s's RELEASED met a lease that p owed nobody, x was
     free, and another client had it while the first held it for nine minutes more."""
     duo = normal(last=103)
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.run(15)
     duo.cut()
     duo.run(40)
@@ -432,9 +425,7 @@ def test_an_address_once_expired_by_agreement_can_be_recycled_when_alone() -> No
     """x was leased, expired, and s agreed: free on both. s falls. Alone, p leases x to client 2 and tells nobody; at its end x stayed
     EXPIRED until contact (7.4 lets p recycle it), since p believed that s knew x as EXPIRED: in a long outage a pool ran dry."""
     duo = normal(last=103, split=256)
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.run(620, 1)
     assert duo.lease("p", x).state is BindingState.FREE
     duo.crash("s")
@@ -457,27 +448,26 @@ def test_a_refused_update_is_told_again_on_the_live_link() -> None:
         return bool(updates)
 
     duo.hold_bytes = take
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     endpoint = duo.nodes["p"].endpoints["fo"]
 
     def answer(**more: object) -> None:
         assert endpoint.link is not None
-        made = wire.bnd_reject(int(duo.now.wall), told[-1][1], ack.yiaddr, 6, "no") if more else None
-        made = made or wire.bndack(int(duo.now.wall), told[-1][1], ack.yiaddr)
+        made = wire.bnd_reject(int(duo.now.wall), told[-1][1], x, 6, "no") if more else None
+        made = made or wire.bndack(int(duo.now.wall), told[-1][1], x)
         endpoint.link_bytes(endpoint.link.number, wire.encode(made), duo.now)
 
     for wait in (4, 8, 16):
         times = len(told)
         answer(refused=True)
-        assert duo.lease("p", ack.yiaddr).rejected == 6
+        assert duo.lease("p", x).rejected == 6
         duo.run(wait - 1)
         assert len(told) == times, "backoff"
         duo.run(2)
         assert len(told) == times + 1
     assert status.conflicts(duo.nodes["p"])["rejected"][0]["attempts"] == 3  # type: ignore[index]
     answer()
-    lease = duo.lease("p", ack.yiaddr)
+    lease = duo.lease("p", x)
     assert (lease.rejected, lease.owed, endpoint.updates.refused) == (0, False, {})
 
 
@@ -492,11 +482,10 @@ def test_a_free_address_is_found_behind_any_number_that_rest() -> None:
             node.change(lease, lease.evolve(state=BindingState.FREE, not_before=rests, ends=1), Origin.BOOT, "test", duo.now)
     for state in node.endpoints["fo"].updates.pools:
         assert state.count(BindingState.FREE) > 70
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    assert ack.yiaddr == FIRST + 149
+    x = duo.given("p", 1)
+    assert x == FIRST + 149
     assert kind(duo.dora("p", 2)) == "silence"
-    duo.release("p", 1, ack.yiaddr)
+    duo.release("p", 1, x)
     duo.settle()
     node.change(
         duo.lease("p", FIRST), duo.lease("p", FIRST).evolve(state=BindingState.FREE, not_before=0), Origin.BOOT, "x", duo.now
@@ -508,9 +497,7 @@ def test_a_release_that_crosses_an_ack_of_what_remains_frees_nothing() -> None:
     """The disk of p is low. The client gives x back to s, and asks p before s's RELEASED is there: p answers with what remains and writes
     nothing, then believes the RELEASED, and x is free on both while the client holds it."""
     duo = normal(last=103)
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.run(20)
     duo.inbox["p"].append(DiskState(True))
     late: list[bytes] = []
@@ -546,9 +533,7 @@ def test_a_renewal_that_comes_late_does_not_make_the_release_after_it_good() -> 
     while the client holds it."""
     duo = normal(last=103)
     duo.run(1)
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.run(10)
     assert duo.renew("p", 1, x) is not None
     duo.run(5)
@@ -620,9 +605,7 @@ def test_a_server_that_was_told_partner_down_without_its_database_says_so_to_its
     resolved a conflict, of which nothing is left at s, and p, which could not know that there had been more, expired x and gave it to
     another client while the first one held it (simulator: seed 600560)."""
     duo = normal(mclt="2m", lease="10m", last=103)
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.run(10)
     assert duo.renew("p", 1, x) is not None
     duo.run(10)
@@ -654,9 +637,7 @@ def test_what_was_abandoned_behind_the_back_of_a_lost_partner_rests_too() -> Non
     told partner-down, had told nobody that x is ABANDONED: it took the ack of the empty s for an agreement, and gave x away when its
     quarantine ended, long before the lease that s had forgotten (simulator: seed tls3024)."""
     duo = normal(last=103)
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.run(5)
     duo.crash("s")
     duo.settle()
@@ -723,12 +704,11 @@ def test_a_primary_that_fell_in_conflict_done_keeps_nobody_waiting_in_startup() 
     duo.hold_bytes = lambda sender, data: False
     duo.settle()
     assert duo.command("s", "partner-down").code == "ok"
-    ack = duo.dora("s", 9)
-    assert ack is not None
+    x = duo.given("s", 9)
     duo.start("p")
     for _ in range(8):
         duo.run(5)
-        duo.renew("s", 9, ack.yiaddr)
+        duo.renew("s", 9, x)
     duo.run(5)
     assert duo.states() == ("normal", "normal")
 
@@ -813,14 +793,13 @@ def test_a_name_that_the_partner_removed_for_want_of_an_update_is_looked_at_agai
     next contact p looked only at what it had granted since 250 s, and the client had no name until its lease ended (simulator, 5009)."""
     duo = normal()
     duo.hold_bytes = lambda sender, data: sender == "p" and MessageType.BNDUPD in kinds(data)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.run(50)
     node = duo.nodes["p"]
     endpoint = node.endpoints["fo"]
     endpoint.apart_since = int(duo.now.wall) - 5
     apart = node._granted_apart("fo", ServerState.COMMUNICATIONS_INTERRUPTED, endpoint.rights(duo.now))
-    assert [lease.address for lease in apart] == [ack.yiaddr]
+    assert [lease.address for lease in apart] == [x]
 
 
 # --- the wall clock is set back while the server runs (safety.md 10) ---------------------------------------------------------
@@ -854,15 +833,14 @@ def test_rule_10_a_clock_set_back_in_doubt_does_not_lengthen_the_bound() -> None
 def test_rule_10_a_clock_set_back_while_apart_does_not_lengthen_what_the_partner_knows() -> None:
     """Without doubt a renewal may reach the acked potential expiry + MCLT. That expiry, too, is an hour later than it was acked."""
     duo = normal()
-    held = duo.dora("s", 1)
-    assert held is not None
+    held = duo.given("s", 1)
     duo.settle()
-    acked = duo.lease("s", held.yiaddr).acked
+    acked = duo.lease("s", held).acked
     acked_mono = duo.now.mono + (acked - duo.now.wall)
     duo.cut()
     duo.until(lambda: duo.state("s") == "communications-interrupted", 90)
     set_back(duo, 3600)
-    ack = duo.say("s", duo.packet(3, 1, ciaddr=held.yiaddr, o51=(86_400).to_bytes(4, "big")), ADDRESS["s"])
+    ack = duo.say("s", duo.packet(3, 1, ciaddr=held, o51=(86_400).to_bytes(4, "big")), ADDRESS["s"])
     assert ack is not None
     assert duo.now.mono + lease_s(ack) <= acked_mono + 600 + 1
 

@@ -16,9 +16,7 @@ def test_a_shorter_answer_of_the_partner_takes_no_promise_back() -> None:
     nothing in p and is not told; dhcpd with 15 s, which it tells p. The client took p's answer; p took dhcpd's end for its own, and
     gave the address up 15 s later (safety.md 9)."""
     duo = normal()
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.run(1)
     long = duo.renew("p", 1, x)
     assert long is not None
@@ -54,9 +52,7 @@ def test_an_older_word_of_ours_does_not_overtake_what_a_dhcpd_granted_while_we_w
     by agreement, and the client held it for an hour. An EXPIRED of p's in its place was rejected, and the lease fenced."""
     duo = normal(mclt="10m")
     duo.hold_bytes = lambda sender, data: sender == "s"
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("p", 1)
     duo.crash("p")
     duo.hold_bytes = lambda sender, data: False
     duo.run(60)
@@ -75,7 +71,6 @@ def test_an_older_word_of_ours_does_not_overtake_what_a_dhcpd_granted_while_we_w
     ]
     assert {sender for sender, address in told if address == x} == {"s"}
     assert duo.lease("p", x).ends == ends
-    fresh = duo.dora("p", 2)
-    assert fresh is not None
+    fresh = duo.given("p", 2)
     duo.run(1)
-    assert not duo.lease("p", fresh.yiaddr).owed
+    assert not duo.lease("p", fresh).owed

@@ -59,9 +59,7 @@ def test_what_was_known_before_the_loss_and_is_told_again_ends_no_rest() -> None
     """Seed 10163. Behind a cut s renewed x twice and was put back to a backup of between: it told the first renewal, p took that for the
     client's own and gave x away when it had ended there, while the client held it by the second."""
     duo = normal(mclt="10m", lease="10m")
-    ack = duo.dora("s", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("s", 1)
     duo.run(2)
     duo.cut()
     duo.run(40)
@@ -89,9 +87,7 @@ def test_an_earlier_copy_takes_a_lease_that_the_partner_heard_of_from_it_since()
     """Seeds 1685 and 1765. The copy held an un-acked grant of x; x was released since, given to another client, and told to p. p told it
     again without a transaction time of its own, s took its own old grant for the later one, and p gave x back to the first client."""
     duo = normal(mclt="10m", lease="10m", last=101)
-    ack = duo.dora("s", 1)
-    assert ack is not None
-    x = ack.yiaddr
+    x = duo.given("s", 1)
     duo.cut()
     duo.run(40)
     assert kind(duo.renew("s", 1, x)) == "ack"
@@ -101,9 +97,8 @@ def test_an_earlier_copy_takes_a_lease_that_the_partner_heard_of_from_it_since()
     duo.until(lambda: duo.states() == ("normal", "normal"))
     duo.release("s", 1, x)
     duo.until(lambda: duo.lease("s", x).state is BindingState.BACKUP, 200)
-    again = duo.dora("s", 2)
-    assert again is not None
-    assert again.yiaddr == x
+    again = duo.given("s", 2)
+    assert again == x
     duo.run(2)
     duo.crash("s")
     duo.disks["s"] = backup
@@ -116,8 +111,7 @@ def test_an_earlier_copy_takes_a_lease_that_the_partner_heard_of_from_it_since()
 def test_a_restored_server_alone_gives_no_ended_lease_to_its_client_again() -> None:
     """Seed 1977. In the copy x was the first client's, and its lease had ended; x was released since, and is another client's."""
     duo = normal(mclt="1m", lease="10m", last=101)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.run(2)
     backup = copy_of(duo.disks["p"])
     duo.crash("s")
@@ -128,7 +122,7 @@ def test_a_restored_server_alone_gives_no_ended_lease_to_its_client_again() -> N
     duo.run(16)
     assert duo.command("p", "partner-down").code == "ok"
     duo.run(61)
-    lease = duo.lease("p", ack.yiaddr)
+    lease = duo.lease("p", x)
     assert (lease.state, lease.hw[-1]) == (BindingState.EXPIRED, 1)
     assert refusal(lease, lease.client, duo.nodes["p"].endpoints["fo"].rights(duo.now), int(duo.now.wall))
 
@@ -155,20 +149,19 @@ def test_what_a_partner_tells_of_before_its_loss_rests() -> None:
     when the lease had ended as it was told."""
     duo = normal(mclt="10m", lease="10m", last=101)
     duo.cut()
-    ack = duo.dora("s", 1)
-    assert ack is not None
+    x = duo.given("s", 1)
     duo.run(3)
     backup = copy_of(duo.disks["s"])
     duo.run(300, 1)
-    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"
-    held_until = duo.lease("s", ack.yiaddr).ends
+    assert kind(duo.renew("s", 1, x)) == "ack"
+    held_until = duo.lease("s", x).ends
     duo.crash("s")
     duo.disks["s"] = backup
     duo.heal()
     duo.start("s", rollback="1")
     duo.until(lambda: duo.state("s") == "recover-wait", 30)
     duo.run(3)
-    at_p = duo.lease("p", ack.yiaddr)
+    at_p = duo.lease("p", x)
     assert (at_p.state, at_p.ends < held_until) == (BindingState.ACTIVE, True)
     assert at_p.not_before > held_until
 
@@ -206,10 +199,9 @@ def test_a_server_without_its_database_waits_for_what_its_partner_may_give_alone
 def test_a_renewal_after_the_loss_ends_the_rest() -> None:
     """The other side of the same rule (safety.md 15)."""
     duo = normal(mclt="1m", lease="10m")
-    ack = duo.dora("s", 1)
-    assert ack is not None
+    x = duo.given("s", 1)
     duo.run(2)
-    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"  # the first lease lasts MCLT
+    assert kind(duo.renew("s", 1, x)) == "ack"  # the first lease lasts MCLT
     duo.run(2)
     backup = copy_of(duo.disks["s"])
     duo.run(20)
@@ -217,11 +209,11 @@ def test_a_renewal_after_the_loss_ends_the_rest() -> None:
     duo.disks["s"] = backup
     duo.start("s", rollback="1")
     duo.until(lambda: duo.states() == ("normal", "normal"), 400)
-    rests = duo.lease("p", ack.yiaddr).not_before
+    rests = duo.lease("p", x).not_before
     assert rests > duo.now.wall
-    assert kind(duo.renew("s", 1, ack.yiaddr)) == "ack"
+    assert kind(duo.renew("s", 1, x)) == "ack"
     duo.run(2)
-    assert duo.lease("p", ack.yiaddr).not_before == 0
+    assert duo.lease("p", x).not_before == 0
 
 
 def told_three_late(duo: Duo) -> tuple[Callable[[], None], set[int]]:
@@ -307,17 +299,16 @@ def test_a_survivor_that_was_away_itself_waits_anew_when_its_partner_has_forgott
 def test_the_name_of_a_lease_whose_end_the_partner_has_not_agreed_to_is_not_free() -> None:
     """Seed 11906, a slow link: the partner had renewed the lease that had ended here, and its name was taken away as nobody's."""
     duo = normal(mclt="1m", lease="1m", tls=True)
-    ack = duo.dora("s", 1)
-    assert ack is not None
+    x = duo.given("s", 1)
     duo.run(40)
     node = duo.nodes["p"]
     arrives = kept(duo, "s")
-    duo.until(lambda: duo.lease("p", ack.yiaddr).state is BindingState.EXPIRED)
+    duo.until(lambda: duo.lease("p", x).state is BindingState.EXPIRED)
     assert duo.state("p") == "normal"
-    assert not node.planner.unheld(ack.yiaddr, "", "")
+    assert not node.planner.unheld(x, "", "")
     arrives()
     duo.run(1)
-    assert node.planner.unheld(ack.yiaddr, "", "")
+    assert node.planner.unheld(x, "", "")
 
 
 def meets_with_news(duo: Duo) -> Callable[[], None]:
@@ -394,25 +385,23 @@ def test_a_name_that_the_partner_removed_with_an_end_that_was_refused_is_said_ag
     """Seed ping5189, a calm pair: the client declined x at s and had it confirmed at p at one moment. p refused the end, and s, which took
     p's word, had removed the name by then."""
     duo = normal(tls=True)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.run(2)
     node = duo.nodes["p"]
-    lease = duo.lease("p", ack.yiaddr)
+    lease = duo.lease("p", x)
     assert lease.fqdn
     said: list[Lease] = []
     monkeypatch.setattr(node.planner, "met", lambda leases, now, out: said.extend(leases))
-    binding = Binding(address=ack.yiaddr, state=BindingState.ABANDONED, cltt=lease.cltt - 1)
+    binding = Binding(address=x, state=BindingState.ABANDONED, cltt=lease.cltt - 1)
     node.endpoints["fo"].updates._keep_claim(binding, ServerState.NORMAL, duo.now)
-    assert [each.address for each in said] == [ack.yiaddr]
+    assert [each.address for each in said] == [x]
 
 
 def test_an_earlier_copy_recovers_out_of_a_conflict_too() -> None:
     """Seed 6031. s renewed its clients while both resolved a conflict, and was put back to a copy of before; it joined the conflict again,
     p was not told that anything was forgotten, and gave an address of those renewals away."""
     duo = normal(mclt="1m", lease="10m", last=103)
-    ack = duo.dora("s", 1)
-    assert ack is not None
+    x = duo.given("s", 1)
     duo.cut()
     duo.run(35)
     for name in ("p", "s"):
@@ -429,7 +418,7 @@ def test_an_earlier_copy_recovers_out_of_a_conflict_too() -> None:
     duo.start("s", rollback="1")
     duo.until(lambda: duo.state("p") == "recover", 10)
     duo.run(2)
-    assert duo.lease("p", ack.yiaddr).not_before > duo.now.wall
+    assert duo.lease("p", x).not_before > duo.now.wall
     duo.until(lambda: duo.states() == ("normal", "normal"), 200)
 
 
@@ -437,8 +426,7 @@ def test_a_partner_that_recovers_a_second_time_has_perhaps_forgotten_more() -> N
     """Seed 3353. b recovered, was told partner-down behind a cut, granted, lost its disk, and recovered again: to a survivor, whose record
     said that b recovers, that was nothing new, and what had ended meanwhile did not rest."""
     duo = normal(mclt="1m", lease="10m", last=103)
-    ack = duo.dora("p", 1)
-    assert ack is not None
+    x = duo.given("p", 1)
     duo.run(2)
     duo.crash("s")
     assert duo.command("p", "partner-down").code == "ok"
@@ -448,4 +436,4 @@ def test_a_partner_that_recovers_a_second_time_has_perhaps_forgotten_more() -> N
     duo.start("s")
     duo.until(lambda: duo.state("s") in ("recover", "recover-wait"), 10)
     duo.run(1)
-    assert duo.lease("p", ack.yiaddr).not_before > duo.now.wall
+    assert duo.lease("p", x).not_before > duo.now.wall

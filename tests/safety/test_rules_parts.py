@@ -57,22 +57,21 @@ def test_rule_12_partner_down_is_refused_in_contact() -> None:
 def test_rule_12_a_release_never_shortens_a_wait() -> None:
     """The partner may know of the longer lease: what it was told counts, however the lease ended here."""
     duo = normal()
-    ack = duo.dora("s", 1)
-    assert ack is not None
+    x = duo.given("s", 1)
     duo.settle()
-    duo.renew("s", 1, ack.yiaddr)
+    duo.renew("s", 1, x)
     duo.settle()
-    horizon = duo.lease("p", ack.yiaddr).horizon
+    horizon = duo.lease("p", x).horizon
     assert horizon > duo.now.wall + MCLT_S
     alone(duo, "p", "s")
-    duo.release("p", 1, ack.yiaddr)
-    assert duo.lease("p", ack.yiaddr).state is not BindingState.ACTIVE
+    duo.release("p", 1, x)
+    assert duo.lease("p", x).state is not BindingState.ACTIVE
     while duo.now.wall < horizon + MCLT_S - 30:
         duo.run(30, step_s=10)
-        state = duo.lease("p", ack.yiaddr).state
+        state = duo.lease("p", x).state
         assert state in (BindingState.RELEASED, BindingState.EXPIRED), "not free before MCLT beyond its horizon"
     duo.run(120, step_s=10)
-    assert duo.lease("p", ack.yiaddr).state is BindingState.FREE
+    assert duo.lease("p", x).state is BindingState.FREE
 
 
 def test_rule_14_the_operation_stamp_is_durable_every_10_s_while_serving() -> None:
@@ -89,10 +88,9 @@ def test_rule_14_the_operation_stamp_is_durable_every_10_s_while_serving() -> No
 def test_rule_15_a_lease_that_rests_goes_to_nobody_else_but_its_client_has_it_back(name: str) -> None:
     """After a lost database both keep it from others, also in normal; its own client's renewal or release ends that."""
     duo = normal(last=101)
-    ack = duo.dora("s", 1)
-    assert ack is not None
+    x = duo.given("s", 1)
     duo.run(20)
-    duo.renew("s", 1, ack.yiaddr)
+    duo.renew("s", 1, x)
     duo.settle()
     duo.crash("s")
     duo.lose_database("s")
@@ -100,14 +98,14 @@ def test_rule_15_a_lease_that_rests_goes_to_nobody_else_but_its_client_has_it_ba
     duo.start("s")
     duo.until(lambda: duo.states() == ("normal", "normal"), 700)
     duo.settle()
-    rests = {each: duo.lease(each, ack.yiaddr).not_before for each in "ps"}
+    rests = {each: duo.lease(each, x).not_before for each in "ps"}
     assert min(rests.values()) > duo.now.wall + MCLT_S, rests
-    back = duo.renew(name, 1, ack.yiaddr)
+    back = duo.renew(name, 1, x)
     assert kind(back) == "ack"
     duo.settle()
-    duo.release(name, 1, ack.yiaddr)
+    duo.release(name, 1, x)
     duo.settle()
-    lease = duo.lease(name, ack.yiaddr)
+    lease = duo.lease(name, x)
     assert lease.not_before <= duo.now.wall, "its own client gave it up"
 
 
