@@ -23,8 +23,9 @@ S = ServerState
 NAMING = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN})  # states in which DNS updates are sent
 RESTART_GRACE_S = 60  # a survivor in partner-down that was away for less goes on as before (safety.md 12)
 NAMES_WAIT_S = 10.0  # at most, see names_wait
-HEARS_S = 1.0  # a dhcpd that has told us nothing for so long after a time apart has told everything
+HEARS_S = 1.0  # a dhcpd in normal that has told us nothing for so long after a time apart has told everything
 HEARS_MOST_S = 10.0  # and then it is renewals of now that come
+NORMAL_WITHIN_S = 60.0  # it says normal as soon as it has our STATE
 
 SERVES_BY_CONTACT = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, *states.CONFLICTING})
 """States in which clients are served, or renewed, because the partner was in contact last: after a boot only so far as that contact
@@ -61,7 +62,8 @@ class Standing(Links):
         self.returning: set[int] = set()  # what it must be told before
         self.asked_all: bool | None = None  # our outstanding UPDREQ (False) or UPDREQALL (True) on this link
         self.judges_first = True  # safety.md 20; until a dhcpd primary has let our request in potential-conflict go stale
-        self.hears_until = self.hears_limit = now.mono  # see _begin_hearing
+        self.hears_since = self.hears_until = self.hears_limit = now.mono  # see _begin_hearing
+        self.hears_quiet_s = 0.0  # 0 until the partner has said normal
         self.tried_since_boot = False
         self.attested = False  # `pair init` was typed since the boot, and this process was not away since
         self.starting = record.state is not S.PARTNER_DOWN
@@ -87,14 +89,23 @@ class Standing(Links):
 
     def _begin_hearing(self, now: Now) -> None:
         """Towards a dhcpd after a time apart our updates wait for its own. It takes any, compares nothing, and would lose a renewal of its
-        own to our older word on the lease; what it has told us by then, we need not tell (failover-protocol.md 6.3, 6.4)."""
+        own to our older word on the lease; what it has told us by then, we need not tell (failover-protocol.md 6.3, 6.4). It tells them
+        when it has our STATE, about when it says normal itself: however slow the link is, until then nothing has come (seed dhcpd7004)."""
         if self.terms.partner_is_dhcpd and self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
-            self.hears_until, self.hears_limit = now.mono + HEARS_S, now.mono + HEARS_MOST_S
+            self.hears_since, self.hears_quiet_s = now.mono, 0.0
+            self.hears_until = self.hears_limit = now.mono + NORMAL_WITHIN_S
+
+    def _hears_normal(self, now: Now) -> None:
+        """The partner is in normal: what it has to tell comes now, what its window did not take as fast as it has answered our STATE."""
+        if now.mono < self.hears_until and not self.hears_quiet_s:
+            self.hears_quiet_s = max(HEARS_S, now.mono - self.hears_since)
+            self.hears_limit = now.mono + HEARS_MOST_S
+            self._hears_on(now)
 
     def _hears_on(self, now: Now) -> None:
         """An update of the partner's has come: more may follow, within the limit."""
-        if now.mono < self.hears_until:
-            self.hears_until = min(now.mono + HEARS_S, self.hears_limit)
+        if now.mono < self.hears_until and self.hears_quiet_s:
+            self.hears_until = min(now.mono + self.hears_quiet_s, self.hears_limit)
 
     def _hears_first(self, now: Now) -> bool:
         """Whether updates of ours still wait for the partner's; an answer to its request never does."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.may_allocate import MAY_ALLOCATE, May
-from failoverd.leases.mclt import rest_until
+from failoverd.leases.mclt import perhaps_used, rest_until
 from failoverd.leases.pool import Pool
 from failoverd.leases.rights import Rights
 from failoverd.leases.table import LeaseTable
@@ -85,6 +85,8 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int, *, holds: boo
     if lease.state is BindingState.ACTIVE:
         if same and rights.resolving and (lease.rejected or lease.disputed > now or lease.ends <= now):
             return rights.why  # the partner's claim has come, or ours has ended (safety.md 19)
+        if same and lease.ends <= now and perhaps_used(lease, rights):
+            return TRANSITION
         return "" if same else LEASED
     if lease.state is BindingState.ABANDONED:
         return ABANDONED
@@ -103,8 +105,9 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int, *, holds: boo
         # Its last client, which has it no longer, waits as well: whoever forgot may have given it to another since (seed 2286).
         return "" if rested or (same and holds) else NOT_BEFORE
     if may is May.REWOUND:
-        # Before its horizon a partner in partner-down has not used it; an earlier copy knows of no horizon (safety.md 12, 15).
-        kept = not rights.wait_all or (now < lease.horizon and not rights.outdated)
+        # Before its horizon a partner in partner-down has not used it; but a dhcpd waits for none, and an earlier copy knows of none
+        # (safety.md 12, 15).
+        kept = not rights.wait_all or (now < lease.horizon and not rights.outdated and not perhaps_used(lease, rights))
         if same and lease.rewind is BindingState.ACTIVE and kept:
             return ""
         if lease.rewind is rights.own and rights.rewind and not rights.wait_all and rested:

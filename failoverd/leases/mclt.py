@@ -24,16 +24,29 @@ class Promise(NamedTuple):
 def limit(lease: Lease, rights: Rights, now: int) -> int:
     """The latest end that the MCLT rule lets us promise (safety.md 9, 11): max(now, acked) + MCLT, the acked time taken early
     by the clocks' slack, or by what our clock was set back since; at a lone boot the last proven contact stands in the place of now.
-    What an earlier copy of the database says that the partner acked, it may have seen past (safety.md 15): that counts nothing."""
-    if rights.frozen:
+    What an earlier copy of the database says that the partner acked, it may have seen past (safety.md 15): that counts nothing. A dhcpd in
+    partner-down frees a lease at the end that it knows, or MCLT after its entry, and waits no MCLT beyond that end: at a lone boot
+    neither do we (simulator, seed dhcpd3845)."""
+    if rights.frozen or perhaps_used(lease, rights):
         return now
     told = 0 if rights.outdated else lease.acked
+    early = max(rights.slack_s, rights.behind_s)
     start = now
     if rights.bound is not None:
         start = min(now, rights.bound)
         if rights.bound_end and told:
-            told = lease.acked_end
-    return max(start, told - max(rights.slack_s, rights.behind_s) if told else 0) + rights.mclt_s
+            return max(start + rights.mclt_s, lease.acked_end - early)
+    return max(start, told - early if told else 0) + rights.mclt_s
+
+
+def perhaps_used(lease: Lease, rights: Rights) -> bool:
+    """In partner-down declared in doubt: whether a dhcpd that was in partner-down before it fell may have given this address away, though
+    our lease runs, or ran until now. A failoverd waits MCLT beyond every potential expiry; a dhcpd frees at the end that it knows, and what
+    we had granted without contact it never heard of (safety.md 12; simulator, seed dhcpd200007)."""
+    since = rights.partner_down_since
+    if since is None or not (rights.wait_all and rights.bound_end) or lease.starts >= since:
+        return False
+    return lease.acked_end - max(rights.slack_s, rights.behind_s) < since
 
 
 def promise(lease: Lease, want_s: int, rights: Rights, now: int) -> Promise | None:

@@ -21,7 +21,7 @@ class Rights:
     `wait_all`           partner-down declared in doubt: our own free addresses wait like the partner's (safety.md 12)
     `mclt_s`             maximum client lead time; `wait_mclt_s`: the largest in force since both were last normal (safety.md 9)
     `bound`              lone boot (safety.md 11): stands in the place of now in the MCLT rule; None when not in doubt
-    `bound_end`          lone boot towards dhcpd: the acked end stands in the place of the potential expiry
+    `bound_end`          the partner is a dhcpd, which frees at the end that it knows: at a lone boot the acked end is a bound, without MCLT
     `slack_s`            how far comparisons across the two clocks err to the safe side (safety.md 10)
     `ahead_s`            by how much our clock was set ahead while a lease may run that was noted before; within `slack_s`, for the
                          times that are ours alone (safety.md 10)

@@ -1,16 +1,21 @@
 """How a run with a dhcpd as partner is judged: by the judges of checks.py where they apply, and by what only such a run has.
 
 What the dhcpd promises, stores and frees is its own: (b), (c), (d), (h) and (i) look at the failoverd alone. (x) dhcpd never exits and
-never goes to shutdown. Three holes cannot be closed from our side (two are named in safety.md, at its end); a double that is exactly one
-of them is reported by its name and is no violation:
+never goes to shutdown. Four holes cannot be closed from our side (three are named in safety.md, in 11 and at its end); a double that is
+exactly one of them is reported by its name and is no violation:
 
-* RENEWAL: the dhcpd gives away an address whose last grant, by the failoverd, it never heard of: the failoverd fell, or was cut off, in the
-  instant between its DHCPACK and the BNDUPD.
+* RENEWAL: the dhcpd gives away an address whose last grant, by the failoverd, it never heard of: the failoverd fell, or was cut off, in
+  the moments between its DHCPACK and the BNDUPD. It was in normal still, and had been without the partner for no longer than a lost link
+  goes unnoticed; what it grants later it grants as a server that is alone, by rules of its own.
 * OVERTAKEN: the dhcpd granted an address, and before it could tell that, an older word of its partner's came (RELEASED, or a BACKUP told
   again) that frees it: a dhcpd compares only what is in flight, and yields as the secondary (failover-protocol.md 6.3, 6.4; seeds dhcpd1485
   and dhcpd8060).
 * REUSE: the dhcpd is in partner-down and frees the address at the end that it knows, or MCLT after its entry, where the draft waits MCLT
-  beyond every end and potential expiry; or it gave out, before its partner could know, an address that a client had just declined (7.2).
+  beyond every end and potential expiry: no failoverd helps against that which granted before the dhcpd's entry. One that grants after it
+  was booted alone, and must know better (safety.md 11; seed dhcpd3845). Or the dhcpd gave out, before its partner could know, an address
+  that a client had just declined (7.2).
+* LONE: the dhcpd was down, its partner was rightly told so, and it was booted where it cannot hear that. It serves as before: lone-boot
+  "serve" is dhcpd's way, and then a server that was declared down must not be booted alone (safety.md 11).
 """
 
 from __future__ import annotations
@@ -18,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
+from math import inf
+from typing import NamedTuple
 
 from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover import message as wire
@@ -30,7 +37,9 @@ from failoverd.sim.violation import Violation
 RENEWAL = "dhcpd's hole: the renewal in the last instant"
 REUSE = "dhcpd's hole: its own earlier reuse"
 OVERTAKEN = "dhcpd's hole: an older word of its partner's ended its own grant"
-HOLES = (OVERTAKEN, RENEWAL, REUSE)
+LONE = "dhcpd's hole: declared down, it was booted alone and serves"
+HOLES = (LONE, OVERTAKEN, RENEWAL, REUSE)
+UNNOTICED_S = 2.0  # a link's end goes unnoticed for max-response-delay, and until the next look
 FREES = (BindingState.FREE, BindingState.BACKUP, BindingState.RELEASED)
 RETURNS = ("normal", "potential-conflict", "partner-down")  # what is un-acked when it leaves one of these goes back into its queue
 
@@ -100,13 +109,28 @@ def without(final: Final, addresses: set[int]) -> Final:
     return final._replace(leases=leases, owed=max(0, final.owed - sum(lease[4] for lease in gone))) if gone else final
 
 
+class Grant(NamedTuple):
+    """An ACK: until when by the server's clock, given at `t`. `settled`: the server was in normal."""
+
+    server: str
+    client: bytes
+    end: int
+    t: float
+    settled: bool
+
+
 class Holes:
     """What the dhcpd knew when it gave an address, followed through the trace: who gave it last, and what it had heard."""
 
     def __init__(self, name: str) -> None:
         """`name`: the dhcpd, "" for none."""
         self.name = name
-        self.state = ""
+        self.states: dict[str, str] = {}  # of both servers
+        self._delay_s = 0.0
+        self._down_t = inf  # when the dhcpd entered partner-down, restarts in it apart
+        self._apart_t: list[float] = []  # when the failoverd left normal, or fell
+        self._unmet = False  # its partner is in partner-down, and the dhcpd has not heard of it
+        self._lone: dict[int, tuple[bytes, float]] = {}  # what it granted then: to whom, until when
         self._declined: set[int] = set()
         self._reused: dict[int, float] = {}  # given out of ABANDONED; until when that grant lasts
         self._untold: dict[
@@ -114,34 +138,57 @@ class Holes:
         ] = {}  # grants of the dhcpd that its partner has not heard of: to whom, until when
         self._overtaken: dict[int, tuple[bytes, float]] = {}  # of these, what an older word of the partner's has ended
         self._framers: dict[tuple[str, int], Framer] = {}
-        self._granted: dict[int, list[tuple[str, bytes, int]]] = {}  # address -> (server, client, end) of each ACK
+        self._granted: dict[int, list[Grant]] = {}  # by address
         self._heard: dict[int, int] = {}  # address -> the latest end that the dhcpd was told by its partner
 
     def see(self, event: Event) -> None:
         """The next event."""
-        if isinstance(event, Moved) and event.server == self.name:
-            self.state = event.state
+        if isinstance(event, Started):
+            self._delay_s = event.delay_s
+        elif isinstance(event, Moved):
+            self._moved(event)
+        elif isinstance(event, Crashed) and event.server != self.name:
+            self._apart_t.append(event.t)
         elif isinstance(event, GaveUp) and event.why == "decline":
             self._declined.add(event.address)
         elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
-            if event.server == self.name and event.address in self._declined:
-                self._reused[event.address] = event.t + event.lease_s
-            self._declined.discard(event.address)
-            if event.server == self.name:
-                self._untold[event.address] = (event.client, event.t + event.lease_s)
-            grants, end = self._granted.setdefault(event.address, []), int(event.wall) + event.lease_s
-            remains = any(who == event.server and client == event.client and end <= until + 1 for who, client, until in grants)
-            if (
-                event.server == self.name or not remains
-            ):  # ours may say what remains of a grant, which is no new one (seed dhcpd2405)
-                grants.append((event.server, event.client, end))
+            self._acked(event)
         elif isinstance(event, Heard) and self.name:
             self._read(event)
+
+    def _moved(self, event: Moved) -> None:
+        before = self.states.get(event.server, "")
+        if event.state == "startup":
+            return  # the saved state is on disk
+        self.states[event.server] = event.state
+        if event.server == self.name:
+            if event.state != "partner-down":
+                self._down_t = inf
+            elif before != "partner-down":
+                self._down_t = event.t
+        else:
+            self._apart_t.extend([event.t] if before == "normal" else [])
+            self._unmet = self._unmet or event.state == "partner-down"
+
+    def _acked(self, event: Answered) -> None:
+        if event.server == self.name:
+            if event.address in self._declined:
+                self._reused[event.address] = event.t + event.lease_s
+            self._untold[event.address] = (event.client, event.t + event.lease_s)
+            if self._unmet and self.states.get(self.name) != "partner-down":
+                self._lone[event.address] = (event.client, event.t + event.lease_s)
+        self._declined.discard(event.address)
+        grants, end = self._granted.setdefault(event.address, []), int(event.wall) + event.lease_s
+        remains = any(each.server == event.server and each.client == event.client and end <= each.end + 1 for each in grants)
+        if event.server == self.name or not remains:  # ours may say what remains of a grant, which is no new one (seed dhcpd2405)
+            grants.append(Grant(event.server, event.client, end, event.t, self.states.get(event.server) == "normal"))
 
     def _read(self, event: Heard) -> None:
         framer = self._framers.setdefault((event.server, event.wire), Framer())
         with suppress(PartnerError):
             for message in framer.feed(event.data):
+                if message.kind == MessageType.STATE and event.server == self.name:
+                    self._unmet = False
                 said = wire.binding(message) if message.kind == MessageType.BNDUPD else None
                 if said is None or said.address is None:
                     continue
@@ -157,15 +204,18 @@ class Holes:
         acks = self._granted.get(address, [])
         if self._reused.get(address, 0.0) > t:
             return REUSE
+        if not self.name or not acks:
+            return ""
+        before = next((each for each in reversed(acks) if each.client != acks[-1].client), None)
+        client, until = self._lone.get(address, (b"", 0.0))
+        if before is not None and until > t and client in (acks[-1].client, before.client):
+            return LONE
         client, until = self._overtaken.get(address, (b"", 0.0))
-        if acks and until > t and client != acks[-1][1]:
+        if until > t and client != acks[-1].client:
             return OVERTAKEN
-        if not self.name or not acks or acks[-1][0] != self.name:
+        if before is None or acks[-1].server != self.name or before.server == self.name:
             return ""
-        mine = acks[-1]
-        before = next((each for each in reversed(acks) if each[1] != mine[1]), None)
-        if before is None:
-            return ""
-        if before[0] != self.name and before[2] > self._heard.get(address, 0):
+        apart_t = next((each for each in self._apart_t if each >= before.t), inf)
+        if before.end > self._heard.get(address, 0) and before.settled and apart_t - before.t <= self._delay_s + UNNOTICED_S:
             return RENEWAL
-        return REUSE if self.state == "partner-down" else ""
+        return REUSE if before.t < self._down_t < inf else ""

@@ -7,17 +7,18 @@ from dataclasses import replace
 
 import pytest
 
+from failoverd.failover import message as wire
 from failoverd.failover.update_queue import ENDS
 from failoverd.leases.lease import BindingState
 from failoverd.sim import dhcpd_tables
 from failoverd.sim.checks import reported, two_holders
-from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, dhcpd_ended
+from failoverd.sim.dhcpd_checks import LONE, RENEWAL, REUSE, dhcpd_ended
 from failoverd.sim.dhcpd_pair import BEHIND_S, LEAST_LEASE_S, DhcpdPair, with_dhcpd
 from failoverd.sim.dhcpd_tables import Act
 from failoverd.sim.pair import Terms
 from failoverd.sim.plan import draw
 from failoverd.sim.run import run
-from failoverd.sim.trace import Answered, Crashed, Event, Held, Moved, Started
+from failoverd.sim.trace import Answered, Crashed, Event, Heard, Held, Moved, Started
 from failoverd.sim.world import EPOCH, World
 
 STARTED = Started(0.0, "dhcpd", 60, (), (("pair", "a", 1, 9),), dhcpd="b")
@@ -28,7 +29,7 @@ def answers(events: list[Event]) -> Counter[tuple[str, int]]:
     return Counter((event.server, event.kind) for event in events if isinstance(event, Answered))
 
 
-@pytest.mark.parametrize("seed", [f"dhcpd{n}" for n in (2, 3, 6, 20, 104, 139, 222, 324)])
+@pytest.mark.parametrize("seed", [f"dhcpd{n}" for n in (2, 3, 6, 20, 104, 139, 222, 324, 3845, 7004, 200007)])
 def test_a_run_with_a_dhcpd_has_no_violation(seed: str) -> None:
     result = run(seed)
     assert not result.violations, result.violations[:5]
@@ -85,30 +86,68 @@ def test_a_dhcpd_that_ends_or_goes_to_shutdown_is_told() -> None:
     assert [violation.t for violation in dhcpd_ended(events)] == [2.0, 3.0]
 
 
-def doubled(giver: str, state: str) -> list[Event]:
-    """Client 1 has an address from a, which b never heard of; then this server gives it to client 2."""
+def doubled(giver: str, granted: str, state: str) -> list[Event]:
+    """Client 1 has an address from a, in the state `granted`, of which b never heard; a falls. Then `giver` gives it to client 2, b being
+    in `state` by now."""
     wall = float(EPOCH)
     return [
         STARTED,
-        Moved(0.0, "b", state),
+        Moved(0.0, "a", granted),
+        Moved(0.0, "b", "normal"),
         Answered(1.0, "a", wall + 1, 5, b"\1one", 1, 100),
         Held(1.0, "one", 1, 101.0),
+        Crashed(2.0, "a", "killed"),
+        Moved(10.0, "b", state),
         Answered(50.0, giver, wall + 50, 5, b"\1two", 1, 100),
         Held(50.0, "two", 1, 150.0),
     ]
 
 
-def test_the_two_holes_are_told_by_name_and_nothing_else_is_excused() -> None:
-    unheard = doubled("b", "partner-down")
-    assert not list(two_holders(unheard))
-    assert [violation.text.split("; ")[1] for violation in reported(unheard)] == [RENEWAL]
-    ours = doubled("a", "normal")
-    assert len(list(two_holders(ours))) == 1
-    assert not reported(ours)
-    known = [event._replace(server="b") if isinstance(event, Answered) else event for event in doubled("b", "normal")]
-    assert len(list(two_holders(known))) == 1, "a dhcpd that is in normal and gave both has no hole to hide in"
-    known[1] = Moved(0.0, "b", "partner-down")
-    assert [violation.text.split("; ")[1] for violation in reported(known)] == [REUSE]
+def holes_of(events: list[Event]) -> list[str]:
+    """The names of the holes that are told; what is a violation is ""."""
+    named = [violation.text.split("; ")[1] for violation in reported(events)]
+    return named + [""] * len(list(two_holders(events)))
+
+
+def test_the_holes_are_told_by_name_and_nothing_else_is_excused() -> None:
+    unheard = doubled("b", "normal", "partner-down")
+    assert holes_of(unheard) == [RENEWAL]
+    assert holes_of(doubled("a", "normal", "normal")) == [""]
+    alone = doubled("b", "communications-interrupted", "partner-down")
+    assert holes_of(alone) == [REUSE], "granted before the dhcpd's entry, by a server that was alone by then"
+    assert holes_of(doubled("b", "communications-interrupted", "normal")) == [""], "a dhcpd in normal has no hole to hide in"
+    known = [event._replace(server="b") if isinstance(event, Answered) else event for event in alone]
+    assert holes_of(known) == [""], "it knew of the grant that was its own"
+
+
+def test_what_is_granted_long_after_the_last_contact_is_no_renewal_in_the_last_instant() -> None:
+    """Seed dhcpd3845: a was booted alone, with b in partner-down, and what b had not heard was taken for a renewal of just before."""
+    late = doubled("b", "normal", "partner-down")
+    late[5] = Crashed(40.0, "a", "killed")
+    assert holes_of(late) == [REUSE], "39 s in normal are more than a lost link goes unnoticed"
+    after = doubled("b", "communications-interrupted", "partner-down")
+    after.insert(1, Moved(0.0, "b", "partner-down"))
+    after.remove(Moved(0.0, "b", "normal"))
+    assert holes_of(after) == [""], "granted after the dhcpd's entry: by a server that was booted alone"
+    again = [*after[:1], Moved(0.5, "b", "startup"), *after[1:]]
+    assert holes_of(again) == [""]
+
+
+def test_a_dhcpd_that_was_declared_down_and_is_booted_alone_is_told_by_name() -> None:
+    """safety.md 11: its own half is its partner's by then."""
+    wall = float(EPOCH)
+    alone: list[Event] = [
+        STARTED,
+        Moved(0.0, "a", "partner-down"),
+        Answered(1.0, "a", wall + 1, 5, b"\1one", 1, 100),
+        Held(1.0, "one", 1, 101.0),
+        Moved(10.0, "b", "communications-interrupted"),
+        Answered(50.0, "b", wall + 50, 5, b"\1two", 1, 100),
+        Held(50.0, "two", 1, 150.0),
+    ]
+    assert holes_of(alone) == [LONE]
+    met = Heard(20.0, "b", 1, wire.encode(wire.state(EPOCH, 0, state=4, flags=0, since=EPOCH)))
+    assert holes_of([*alone[:5], met, *alone[5:]]) == [""]
 
 
 def test_a_dhcpd_whose_clock_is_ahead_does_not_make_us_give_a_lease_away_early() -> None:
