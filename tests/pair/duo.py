@@ -194,6 +194,12 @@ class Duo:
         del self.nodes[name]
         self._break_links()
 
+    def reconfigure(self, name: str, text: str = "") -> None:
+        """A restart with another configuration; without a text, with the pair's."""
+        self.crash(name)
+        self.configs[name] = parse_text(text) if text else self.config
+        self.start(name)
+
     def cut(self) -> None:
         """The failover link fails silently: nobody is told, nothing arrives."""
         self.connected = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from failoverd import node_hosts
-from failoverd.config import parse_text
 from failoverd.dhcp import probing
 from failoverd.failover import exchange, private
 from failoverd.failover import message as wire
@@ -33,9 +32,7 @@ def reserved_at_s(host: int, **more: object) -> Duo:
 
 def reserve(duo: Duo, name: str, host: int) -> None:
     """One server is restarted with a reservation for the camera."""
-    duo.crash(name)
-    duo.configs[name] = parse_text(duo.text.replace("[[ddns.zone]]", RESERVE.format(host)))
-    duo.start(name)
+    duo.reconfigure(name, duo.text.replace("[[ddns.zone]]", RESERVE.format(host)))
     duo.until(lambda: duo.states() == ("normal", "normal"), 60)
     duo.run(1)
 
@@ -179,9 +176,7 @@ def test_a_lease_that_another_client_has_there_lives_to_its_end_and_nobody_gets_
 def test_what_is_no_longer_reserved_is_part_of_the_pool_again_and_the_partner_hears_of_its_lease() -> None:
     duo = reserved_at_s(100)
     assert ask(duo, "p", CAMERA, 0) == "ack 100"
-    duo.crash("s")
-    duo.configs["s"] = duo.config
-    duo.start("s")
+    duo.reconfigure("s")
     duo.until(lambda: duo.states() == ("normal", "normal"), 60)
     duo.run(5)
     assert FIRST not in duo.nodes["p"].theirs["fo"]
@@ -266,9 +261,7 @@ def test_the_partner_reserves_nothing_of_another_pool() -> None:
     assert duo.nodes["p"].theirs["fo"] == {FIRST: MAC, 0x0A000050: MAC}  # in the shared pool, and in no pool
     assert duo.nodes["p"].table.pool_of(x) is not None
     assert [note.detail for note in duo.notes["p"] if note.name == node_hosts.NOT_SHARED] == ["1: 10.0.0.90"]
-    duo.crash("p")
-    duo.configs["p"] = parse_text(duo.text.replace("10.0.0.90", "10.0.0.80-10.0.0.90"))  # 10.0.0.80, too, is p's alone now
-    duo.start("p")
+    duo.reconfigure("p", duo.text.replace("10.0.0.90", "10.0.0.80-10.0.0.90"))  # 10.0.0.80, too, is p's alone now
     assert duo.nodes["p"].theirs["fo"] == {FIRST: MAC}
 
 

@@ -213,9 +213,10 @@ def test_explain_names_the_ping() -> None:
     assert names[-3:] == ["waiting-for-ping", "ping-answered", "waiting-for-ping"]
 
 
-def restored() -> tuple[Duo, int]:
-    """A restored server alone that may give new addresses by now, and an address that client 1 gave back before."""
-    duo = normal(mclt="2m", lease="10m")  # the configuration has no ping check
+def restored(lease: str = "1h") -> tuple[Duo, int]:
+    """A restored server that was just told partner-down, and an address that client 1 gave back before. The configuration has no ping
+    check."""
+    duo = normal(mclt="2m", lease=lease)
     first = duo.given("p", 1)
     duo.settle()
     duo.release("p", 1, first)
@@ -225,6 +226,12 @@ def restored() -> tuple[Duo, int]:
     duo.start("p", rollback="1", restored="1")
     duo.run(20)
     duo.command("p", "partner-down")
+    return duo, first
+
+
+def giving() -> tuple[Duo, int]:
+    """The same when it may give new addresses."""
+    duo, first = restored(lease="10m")
     duo.run(131000, 300)
     duo.probes["p"].clear()
     duo.sent["p"].clear()
@@ -240,7 +247,7 @@ def request(duo: Duo, mac: int, address: int, *, chosen: bool) -> str:
 @pytest.mark.parametrize("chosen", [False, True])
 def test_safety_15_a_restored_server_pings_before_it_acks_an_address_that_it_did_not_offer(chosen: bool) -> None:
     """An INIT-REBOOT, and a REQUEST without a live OFFER, were acked at once."""
-    duo, address = restored()
+    duo, address = giving()
     mac = 9 if chosen else 1
     assert request(duo, mac, address, chosen=chosen) == "silence"
     assert asked(duo) == [address]
@@ -257,7 +264,7 @@ def test_safety_15_a_restored_server_pings_before_it_acks_an_address_that_it_did
 
 @pytest.mark.parametrize(("heard", "mark"), [(True, probing.ANSWERED), (False, probing.MUST_PING)])
 def test_safety_15_a_client_that_chose_a_restored_server_is_refused_what_it_cannot_have(heard: bool, mark: str) -> None:
-    duo, address = restored()
+    duo, address = giving()
     request(duo, 9, address, chosen=True)
     hear(duo, "p", address, heard=heard)
     assert [kind(packet) for packet in duo.sent["p"]] == ["nak"]
@@ -267,7 +274,7 @@ def test_safety_15_a_client_that_chose_a_restored_server_is_refused_what_it_cann
 
 
 def test_safety_15_an_init_reboot_at_a_restored_server_that_cannot_be_served_meets_silence() -> None:
-    duo, address = restored()
+    duo, address = giving()
     request(duo, 1, address, chosen=False)
     hear(duo, "p", address)
     assert duo.sent["p"] == []
@@ -275,7 +282,7 @@ def test_safety_15_an_init_reboot_at_a_restored_server_that_cannot_be_served_mee
 
 def test_safety_15_a_renewal_at_a_restored_server_waits_for_no_ping_and_a_strangers_meets_silence() -> None:
     """Who renews uses the address, and would answer the ping itself."""
-    duo, address = restored()
+    duo, address = giving()
     assert kind(duo.renew("p", 9, address)) == "silence"
     assert duo.notes["p"][-1].name == "unknown-client"
     assert kind(duo.renew("p", 1, address)) == "ack"
@@ -283,16 +290,7 @@ def test_safety_15_a_renewal_at_a_restored_server_waits_for_no_ping_and_a_strang
 
 
 def test_safety_15_a_restored_server_alone_pings_each_address_before_it_gives_it() -> None:
-    duo = normal(mclt="2m")  # the configuration has no ping check
-    first = duo.given("p", 1)
-    duo.settle()
-    duo.release("p", 1, first)
-    duo.settle()
-    duo.crash("p")
-    duo.crash("s")
-    duo.start("p", rollback="1", restored="1")
-    duo.run(20)
-    duo.command("p", "partner-down")
+    duo, _ = restored()
     duo.until(lambda: _asks(duo, 1), 131000)
     assert duo.dora("p", 2) is None
     address = asked(duo)[-1]
@@ -343,7 +341,7 @@ def test_a_client_in_two_networks_keeps_an_offer_in_each() -> None:
 
 
 def test_safety_15_requests_for_one_address_after_the_other_wait_for_one_ping_only() -> None:
-    duo, address = restored()
+    duo, address = giving()
     request(duo, 9, address, chosen=True)
     for other in range(FIRST + 60, FIRST + 70):
         request(duo, 9, other, chosen=True)

@@ -11,23 +11,30 @@ from failoverd.failover import reasons
 from failoverd.failover.message import Framer, MessageType
 from failoverd.leases.lease import FLAG_RESERVED, BindingState
 from tests.pair.duo import Duo, kind, normal
-from tests.pair.test_hosts import CAMERA, MAC, RESERVE, ask
+from tests.pair.test_hosts import CAMERA, LAST, MAC, RESERVE, ask
 
 
-def theirs(duo: Duo) -> int:
-    """An address of the secondary's half."""
-    return next(iter(next(iter(duo.nodes["s"].table.pools.values())).backup))
+def of_half(duo: Duo, name: str) -> int:
+    """A free address that is this server's to give."""
+    return LAST if name == "p" else next(iter(next(iter(duo.nodes["s"].table.pools.values())).backup))
 
 
 def configure(duo: Duo, names: str, reserved: int = 0) -> None:
     """Servers are restarted, one by one, with the camera's reservation of this address, or without it."""
     for name in names:
         text = duo.text.replace("[[ddns.zone]]", RESERVE.format(reserved & 0xFF), 1) if reserved else duo.text
-        duo.crash(name)
-        duo.configs[name] = parse_text(text)
-        duo.start(name)
+        duo.reconfigure(name, text)
         duo.until(lambda: duo.states() == ("normal", "normal"), 60)
         duo.run(3)
+
+
+def camera(duo: Duo, holders: str, by: str = "p", half: str = "s") -> int:
+    """The camera's address, of a half of the pool, which `holders` reserve: it has it from the server `by`."""
+    duo.run(5)
+    x = of_half(duo, half)
+    configure(duo, holders, x)
+    assert ask(duo, by, CAMERA, 0) == f"ack {x & 0xFF}"
+    return x
 
 
 def settled(duo: Duo, address: int) -> None:
@@ -44,10 +51,7 @@ def test_a_reservation_of_the_partners_half_that_is_removed_leaves_its_lease_to_
     """p granted the camera x outside failover, and x, which s had in its own half, was no reservation any more: p told it with the flag of
     a reservation, which s refused for ever, or (p's own reservation, and on a plain link) told nothing, and s gave x to another client."""
     duo = normal(tls=tls)
-    duo.run(5)
-    x = theirs(duo)
-    configure(duo, holders, x)
-    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    x = camera(duo, holders)
     configure(duo, holders)
     duo.run(5)
     settled(duo, x)
@@ -62,10 +66,7 @@ def test_a_removed_reservation_whose_lease_had_ended_is_the_free_half_of_one(hol
     """The camera gave x back at p, for which it was FREE then, p's own; for s it was BACKUP, s's own, all the while. When the reservation
     was gone and the link cut, each gave x to a client."""
     duo = normal(tls=tls)
-    duo.run(5)
-    x = theirs(duo)
-    configure(duo, holders, x)
-    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    x = camera(duo, holders)
     duo.release("p", CAMERA, x)
     duo.run(5)
     configure(duo, holders)
@@ -81,16 +82,11 @@ def test_a_removed_reservation_whose_lease_had_ended_is_the_free_half_of_one(hol
 def test_a_removed_reservation_is_handed_back_although_its_server_is_alone() -> None:
     """Until the partner has heard of it, it is nobody's: neither server knows what the other one has done with it."""
     duo = normal()
-    duo.run(5)
-    x = theirs(duo)
-    configure(duo, "ps", x)
-    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    x = camera(duo, "ps")
     duo.release("p", CAMERA, x)
     duo.cut()
     duo.run(61)
-    duo.crash("p")
-    duo.configs["p"] = duo.config
-    duo.start("p")
+    duo.reconfigure("p")
     duo.run(61)
     assert duo.state("p") == "communications-interrupted"
     lease = duo.lease("p", x)
@@ -100,10 +96,7 @@ def test_a_removed_reservation_is_handed_back_although_its_server_is_alone() -> 
 
 def test_a_declined_reservation_that_is_removed_is_told_without_a_client() -> None:
     duo = normal()
-    duo.run(5)
-    x = theirs(duo)
-    configure(duo, "ps", x)
-    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    x = camera(duo, "ps")
     duo.say("p", duo.packet(4, CAMERA, o50=x.to_bytes(4, "big")), 0xFFFFFFFF)
     assert duo.lease("p", x).state is BindingState.ABANDONED
     configure(duo, "ps")
@@ -194,7 +187,7 @@ def test_a_host_waits_for_a_lease_that_the_partner_gave_without_knowing_of_its_r
     duo = normal(lease="10m")
     duo.run(5)
     other = "s" if name == "p" else "p"
-    x = theirs(duo) if other == "s" else 0x0A0000C7
+    x = of_half(duo, other)
     configure(duo, name, x)
     assert ask(duo, other, 1, x) == f"ack {x & 0xFF}"
     duo.run(5)
@@ -208,10 +201,7 @@ def test_a_host_waits_for_a_lease_that_the_partner_gave_without_knowing_of_its_r
 
 def test_two_hosts_of_one_reserved_address_are_a_conflict_that_is_kept() -> None:
     duo = normal()
-    duo.run(5)
-    x = theirs(duo)
-    configure(duo, "p", x)
-    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    x = camera(duo, "p")
     assert ask(duo, "s", 1, x) == f"ack {x & 0xFF}"  # it cannot know
     duo.run(5)
     assert duo.noted("p", reasons.CONFLICT) > 0
@@ -228,18 +218,13 @@ def test_a_reservation_that_is_removed_here_first_is_nobodys_while_the_partner_l
     """Both reserved x, and the camera had it from the other server alone. This one was restarted without the line, had x in its free half
     at once, and gave it to another client: on a plain link it cannot know better, on any while the link is cut."""
     duo = normal(tls=tls)
-    duo.run(5)
     other = "s" if half == "p" else "p"
-    x = theirs(duo) if half == "s" else 0x0A0000C7
-    configure(duo, "ps", x)
-    assert ask(duo, other, CAMERA, 0) == f"ack {x & 0xFF}"
+    x = camera(duo, "ps", by=other, half=half)
     if tls:
         duo.cut()
         duo.run(61)
         for name in (half, other):
-            duo.crash(name)
-            duo.configs[name] = duo.config
-            duo.start(name)
+            duo.reconfigure(name)
             duo.run(61)
             assert duo.state(name) == "communications-interrupted"
     else:
@@ -259,11 +244,8 @@ def test_a_reservation_that_is_removed_here_first_is_nobodys_while_the_partner_l
 def test_an_address_that_only_the_partner_reserved_is_nobodys_until_its_lease_is_told(half: str) -> None:
     """The partner says that x is no reservation any more, and falls silent before it says that the camera has it."""
     duo = normal(tls=True)
-    duo.run(5)
     other = "s" if half == "p" else "p"
-    x = theirs(duo) if half == "s" else 0x0A0000C7
-    configure(duo, other, x)
-    assert ask(duo, other, CAMERA, 0) == f"ack {x & 0xFF}"
+    x = camera(duo, other, by=other, half=half)
     duo.hold_bytes = lambda sender, data: any(message.kind == MessageType.BNDUPD for message in Framer().feed(data))
     configure(duo, other)
     assert x not in duo.nodes[half].theirs["fo"]
@@ -286,15 +268,10 @@ def test_an_address_that_nobody_had_is_free_again_when_neither_reserves_it(tls: 
 def test_a_partner_that_keeps_what_is_reserved_no_longer_is_heard_first() -> None:
     """p serves the camera for s, which reserves x. s was restarted without the line, the link cut; whatever the time, p cannot know."""
     duo = normal(tls=True, lease="10m", edits=[('max-lease-time = "1d"', 'max-lease-time = "20m"')])
-    duo.run(5)
-    x = theirs(duo)
-    configure(duo, "s", x)
-    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    x = camera(duo, "s")
     duo.cut()
     duo.run(61)
-    duo.crash("s")
-    duo.configs["s"] = duo.config
-    duo.start("s")
+    duo.reconfigure("s")
     for _ in range(20):
         duo.run(240, 5)
         assert kind(duo.renew("p", CAMERA, x)) == "ack"
@@ -308,16 +285,11 @@ def test_a_partner_that_keeps_what_is_reserved_no_longer_is_heard_first() -> Non
 
 def test_after_partner_down_it_rests_for_as_long_as_the_partner_may_have_leased_it() -> None:
     duo = normal(lease="10m", edits=[('max-lease-time = "1d"', 'max-lease-time = "20m"')])
-    duo.run(5)
-    x = theirs(duo)
-    configure(duo, "ps", x)
-    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    x = camera(duo, "ps")
     duo.crash("p")
     duo.run(5)
     assert duo.command("s", "partner-down").code == "ok"
-    duo.crash("s")
-    duo.configs["s"] = duo.config
-    duo.start("s")
+    duo.reconfigure("s")
     duo.run(1200 + MCLT_S - 60, 5)
     assert ask(duo, "s", 1, x) != f"ack {x & 0xFF}"
     duo.run(60 + 3 * SLACK_S, 5)

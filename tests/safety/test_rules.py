@@ -240,6 +240,18 @@ def boots_ahead(duo: Duo, seconds: float) -> None:
         node.endpoints["fo"].record.offset_gap += seconds
 
 
+def set_back(duo: Duo, seconds: float) -> None:
+    """The wall clocks of both."""
+    duo.now = duo.now._replace(wall=duo.now.wall - seconds)
+
+
+def restarts_at_any_time(duo: Duo, name: str) -> None:
+    """An operator types --force-clock: the clock is behind what the disk holds."""
+    duo.crash(name)
+    duo.disks[name].newest = duo.now.wall
+    duo.start(name)
+
+
 def test_rule_10_a_clock_that_is_set_ahead_ends_no_lease_early() -> None:
     """Simulator, seeds 2060 and 2212: on a live link. Each lease lasted less by what the clock was set, and the address was given again."""
     duo = normal(lease="10m")
@@ -294,7 +306,7 @@ def test_rule_10_a_clock_that_ran_ahead_and_is_set_back_has_ended_no_lease() -> 
     boots_ahead(duo, 7200)
     duo.run(2)
     assert duo.lease("p", x).state is BindingState.EXPIRED
-    duo.now = duo.now._replace(wall=duo.now.wall - 7200)
+    set_back(duo, 7200)
     duo.run(2)
     assert duo.lease("p", x).state is BindingState.EXPIRED, "alone, nobody knows whose the address is now (rule 11)"
     duo.heal()
@@ -317,11 +329,9 @@ def test_rule_10_an_end_of_a_clock_set_back_since_is_taken_back_after_a_restart_
     boots_ahead(duo, 7200)
     duo.run(2)
     assert duo.lease("p", x).state is BindingState.EXPIRED
-    duo.now = duo.now._replace(wall=duo.now.wall - 7200)
+    set_back(duo, 7200)
     duo.run(2)
-    del duo.nodes["p"]
-    duo.disks["p"].newest = duo.now.wall  # an operator types --force-clock
-    duo.start("p")
+    restarts_at_any_time(duo, "p")
     duo.nodes["s"] = partner
     duo.heal()
     duo.until(lambda: duo.states() == ("normal", "normal"))
@@ -339,7 +349,7 @@ def test_rule_11_an_end_is_not_taken_back_when_the_partner_was_alone() -> None:
     boots_ahead(duo, 7200)
     duo.run(2)
     duo.command("s", "partner-down")
-    duo.now = duo.now._replace(wall=duo.now.wall - 7200)
+    set_back(duo, 7200)
     duo.run(2)
     duo.heal()
     duo.until(lambda: duo.state("p") != "communications-interrupted")
@@ -355,13 +365,9 @@ def test_rule_13_an_end_that_the_partner_knows_of_is_not_taken_back() -> None:
     boots_ahead(duo, 1000)
     duo.run(2)
     assert duo.lease("p", x).state is BindingState.EXPIRED
-    duo.now = duo.now._replace(wall=duo.now.wall - 1000)
+    set_back(duo, 1000)
     duo.run(2)
     assert duo.lease("p", x).state is BindingState.EXPIRED
-
-
-def set_back(duo: Duo, seconds: float) -> None:
-    duo.now = duo.now._replace(wall=duo.now.wall - seconds)
 
 
 def test_rule_10_a_partner_further_off_than_a_link_is_refused_for_counts_as_far_off_as_it_is() -> None:
@@ -414,9 +420,7 @@ def test_rule_10_a_client_is_not_told_more_than_remains_after_a_set_back(restart
     set_back(duo, 300)
     duo.run(1)
     if restarts:
-        duo.crash("s")
-        duo.disks["s"].newest = duo.now.wall  # an operator types --force-clock
-        duo.start("s")
+        restarts_at_any_time(duo, "s")
     duo.until(lambda: duo.states() == ("normal", "normal"))
     again = duo.say("s", duo.packet(3, 1, ciaddr=held, o51=(60).to_bytes(4, "big")), ADDRESS["s"])
     assert again is not None
@@ -452,9 +456,7 @@ def test_rule_11_a_clock_set_back_before_a_restart_does_not_lengthen_the_bound()
     contact_mono = duo.now.mono - (duo.now.wall - duo.nodes["s"].endpoints["fo"].record.proven)
     set_back(duo, 3600)
     duo.run(1)
-    duo.crash("s")
-    duo.disks["s"].newest = duo.now.wall  # an operator types --force-clock
-    duo.start("s")
+    restarts_at_any_time(duo, "s")
     duo.run(60)
     for mac in range(50, 54):
         ack = duo.dora("s", mac)
