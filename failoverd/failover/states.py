@@ -151,7 +151,9 @@ _PARTNER_DOWN = _row(
         ),
         (S.RECOVER, S.RECOVER_WAIT): _stay("it takes everything from us, and waits"),
         (S.PAUSED, S.SHUTDOWN): _stay("it serves nobody"),
-        (S.RECOVER_DONE,): _move(S.NORMAL, "it has everything and has waited (draft-12 9.4)"),
+        (S.RECOVER_DONE,): _move(
+            S.NORMAL, "it has everything and has waited (draft-12 9.4); first it hears what we gave meanwhile"
+        ),
     }
 )
 _POTENTIAL_CONFLICT = _row(

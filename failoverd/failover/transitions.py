@@ -1,6 +1,7 @@
 """How a relationship moves between its states, and what it tells and asks the partner at each step (failover-protocol.md 5.3 to 5.6).
 
-Every decision is a cell of states.py; here stands what the cell's action does. safety.md 12 to 17 and 21.
+Every decision is a cell of states.py, which epochs or what is still to be told may put off; here stands what the cell's action does.
+safety.md 12 to 17 and 21.
 """
 
 from __future__ import annotations
@@ -133,13 +134,16 @@ class Transitions(Agreement):
         """Out of partner-down only when the partner, which has recovered, knows all that we gave until now: its own free addresses are
         among them, and it gives them as soon as it hears our normal (simulator, seed 10184: a slow link, one BNDUPD at a time). And when
         we, if we had lost our database, have heard what it knows (seed 3014: what it had handed to us was nobody's)."""
-        self.leaving = self.record.state is S.PARTNER_DOWN and peer is S.RECOVER_DONE and cell.next is S.NORMAL
+        self.leaving = False
+        if self.record.state is not S.PARTNER_DOWN or peer is not S.RECOVER_DONE or cell.next is not S.NORMAL:
+            return cell
         used = (BindingState.ACTIVE, BindingState.ABANDONED)
-        owed = self.updates.untold() if self.leaving else set()
+        owed = (*self.updates.queue, *self.updates.in_flight)
         self.returning = {address for address in owed if self.house.table.get(address).state in used}
-        if self.leaving and self._forgetful and self.asked_all is None:
+        asks = self._forgetful and self.asked_all is None
+        self.leaving = asks or bool(self.returning) or self.asked_all is not None
+        if asks:
             return Cell(Action.UPDREQALL, why="it has what was forgotten here")
-        self.leaving = self.leaving and (bool(self.returning) or self.asked_all is not None)
         return Cell(Action.STAY, why="it is told first what we gave") if self.leaving else cell
 
     def tell_first(self, now: Now) -> None:
@@ -161,7 +165,7 @@ class Transitions(Agreement):
             self.drop("UPDDONE cannot be", now)
         elif cell.action is Action.MOVE and cell.next is not None:
             why = "the partner's updates are complete"
-            if self.boot.restored or self.record.virgin_database:
+            if self._forgetful:
                 self.house.rest_all(self.terms.name, now)  # safety.md 15: both keep what was played back
             # A wait that is over already is not announced: dhcpd in communications-interrupted would take 254 for normal (5.4).
             no_wait = cell.next is S.RECOVER_WAIT and self._recover_until(now)[0] <= now.wall and not self.updates.owed

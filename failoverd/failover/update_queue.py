@@ -6,7 +6,7 @@ handed to `link.send`, lease changes to `house.change`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,9 +86,9 @@ class UpdateQueue(PoolTransfer):
         """How many updates wait or are in flight."""
         return len(self.queue) + len(self.flights)
 
-    def untold(self, of: set[int] | None = None) -> set[int]:
-        """Which addresses, of these, the partner has not answered for."""
-        return {address for address in (self.queue.keys() | self.in_flight.keys()) if of is None or address in of}
+    def untold(self, of: Iterable[int]) -> set[int]:
+        """Which of these addresses the partner has not answered for."""
+        return {address for address in of if address in self.queue or address in self.in_flight}
 
     @property
     def oldest_flight(self) -> float | None:
