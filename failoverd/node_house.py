@@ -71,7 +71,7 @@ class House(HostTalk):
         for name, terms in compile.terms(config, server).items():
             pools = [state for state in self.table.pools.values() if state.pool.relationship == name]
             record = records.get(name) or RelationshipRecord(name, since=int(now.wall))
-            updates = Updates(terms, self, pools)
+            updates = Updates(terms, record, self, pools)
             self.endpoints[name] = Endpoint(terms, record, self, updates, rng, now, boot)
         self._load(stored, now)
         self.begin_hosts(stored)
@@ -362,8 +362,8 @@ class House(HostTalk):
     def rest_all(self, relationship: str, now: Now) -> None:
         """safety.md 15: every lease known here rests for its full time before another client may have the address. What both had agreed
         to be free, nobody but its owner can have granted: that is over when the partner's own wait is."""
-        rights, endpoint = self.rights_of(relationship), self.endpoints[relationship]
-        endpoint.record.rested = endpoint.updates.rested = int(now.wall)
+        rights = self.rights_of(relationship)
+        self.endpoints[relationship].record.rested = int(now.wall)
         alone = rights.partner_down_since
         for lease in self.table.rows():
             state = self.table.pool_of(lease.address)

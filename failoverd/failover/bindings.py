@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from failoverd.failover.message import Binding
 from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.rights import Rights
 from failoverd.ports import Now
 
 
-def rested(lease: Lease, now: Now, ahead_s: int) -> bool:
-    """Whether the partner may have the address: it does not know of a rest or a dispute of ours. `ahead_s`: Rights.ahead_s."""
-    return max(lease.not_before, lease.disputed) + ahead_s <= now.wall
+def rested(lease: Lease, rights: Rights, now: Now) -> bool:
+    """Whether the partner may have the address: it does not know of a rest or a dispute of ours."""
+    return max(lease.not_before, lease.disputed) + rights.ahead_s <= now.wall
 
 
 def both_claims(lease: Lease, binding: Binding) -> int:

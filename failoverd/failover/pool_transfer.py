@@ -72,8 +72,6 @@ class PoolTransfer:
         self.house = house
         self.pools = pools
         self.last_balance = 0
-        self.ahead_s = 0  # Rights.ahead_s, kept by the endpoint
-        self.rested = 0  # RelationshipRecord.rested, kept by the endpoint
         self.unfinished = False  # the last run stopped at TRANSFERS_AT_ONCE: the next one is due at once
         self.hba = terms.hba
 
@@ -83,14 +81,14 @@ class PoolTransfer:
         terms = self.terms
         return balance.share(free, backup, terms.primary, terms.max_misbalance, terms.max_ownership)
 
-    def rebalance(self, trigger: Trigger, now: Now) -> tuple[int, bool]:
+    def rebalance(self, trigger: Trigger, rights: Rights, now: Now) -> tuple[int, bool]:
         """What the trigger may do (balance_table.ON_TRIGGER), in a state in which we give: the transfer loop (8.1). Returns how many
         addresses were handed over, and whether a POOLREQ may be sent for what we lack."""
         moved, short, gives = 0, False, ON_TRIGGER[trigger, self.terms.primary].gives
         for state in self.pools:
             part = self.share(state)
             short = short or asks(trigger, part, primary=self.terms.primary)
-            moved += self._hand_over(state, part, now) if gives else 0
+            moved += self._hand_over(state, part, rights, now) if gives else 0
         if gives:
             self.last_balance, self.unfinished = int(now.wall), moved >= TRANSFERS_AT_ONCE
         if moved:
@@ -123,16 +121,16 @@ class PoolTransfer:
             default=now + terms.max_balance_s,
         )
 
-    def _hand_over(self, state: PoolState, part: balance.Share, now: Now) -> int:
+    def _hand_over(self, state: PoolState, part: balance.Share, rights: Rights, now: Now) -> int:
         """Both passes (8.1). How many went to the partner."""
         table, primary, moved = self.house.table, self.terms.primary, 0
         if goes_on(STOPS[Pass.PARTNERS, True], part.give, part.hold):
             theirs = [table.get(each) for each in (state.free if primary else state.backup) if self._partners(each)]
-            moved = self._walk(Pass.PARTNERS, theirs, part, 0, now)
+            moved = self._walk(Pass.PARTNERS, theirs, part, 0, rights, now)
         own = BindingState.FREE if primary else BindingState.BACKUP
-        return self._walk(Pass.ANY, table.free_in_order(state, own), part, moved, now)
+        return self._walk(Pass.ANY, table.free_in_order(state, own), part, moved, rights, now)
 
-    def _walk(self, step: Pass, leases: Iterable[Lease], part: balance.Share, moved: int, now: Now) -> int:
+    def _walk(self, step: Pass, leases: Iterable[Lease], part: balance.Share, moved: int, rights: Rights, now: Now) -> int:
         """One pass, after `moved` addresses of the pool: how many they are then. What is unsettled or rests stays: the partner does not
         know until when (safety.md 15)."""
         other = BindingState.BACKUP if self.terms.primary else BindingState.FREE
@@ -142,7 +140,7 @@ class PoolTransfer:
                 continue
             if moved >= TRANSFERS_AT_ONCE or not goes_on(limit, part.give - moved, part.hold):
                 break
-            if not lease.owed and rested(lease, now, self.ahead_s):
+            if not lease.owed and rested(lease, rights, now):
                 self.house.change(lease, handed(lease, other, now), Origin.TIMER, "balance", now)
                 moved += 1
         return moved
@@ -163,7 +161,7 @@ class PoolTransfer:
             or not rights.balanced
             or state is None
             or not lease.client
-            or not rested(lease, now, self.ahead_s)
+            or not rested(lease, rights, now)
         ):
             return lease
         if owner_is_primary(self.hba, bucket(key(lease.client_id, lease.hw[1:]))):

@@ -112,11 +112,6 @@ class Standing(Links):
         apart = self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED)
         return apart and now.mono < self.hears_until and self.updates.request is None
 
-    def read_clock(self, now: Now) -> None:
-        """The clocks, at the beginning of each step."""
-        super().read_clock(now)
-        self.updates.ahead_s, self.updates.rested = self.clocks.ahead_s, self.record.rested
-
     @property
     def fenced(self) -> bool:
         """In doubt, starting, recovering or in conflict: no DNS updates (safety.md 25)."""

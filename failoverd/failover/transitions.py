@@ -291,7 +291,7 @@ class Transitions(Agreement):
             return 0, False
         cell, moved, short = ON_TRIGGER[trigger, self.terms.primary], 0, False
         if cell.gives or cell.asks is not Asks.NEVER:
-            moved, short = self.updates.rebalance(trigger, now)
+            moved, short = self.updates.rebalance(trigger, self.rights(now), now)
         if cell.schedules:
             self._schedule_balance(now)
         if short:

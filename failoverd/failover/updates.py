@@ -11,17 +11,26 @@ from failoverd.failover.bindings import both_claims, later_end, take_client
 from failoverd.failover.conflicts import Conflict, claim_of, claim_told
 from failoverd.failover.dialect import NAMES
 from failoverd.failover.message import Binding, Message, RejectReason, ServerState
+from failoverd.failover.pool_transfer import House
 from failoverd.failover.private import LeaseNames
+from failoverd.failover.record import RelationshipRecord
 from failoverd.failover.states import CONFLICTING
+from failoverd.failover.terms import Terms
 from failoverd.failover.update_queue import ENDS, FREED, Link, UpdateQueue
 from failoverd.leases.binding import judge
 from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, BindingState, Lease
 from failoverd.leases.rights import Rights
+from failoverd.leases.table import PoolState
 from failoverd.ports import Now, Origin
 
 
 class Updates(UpdateQueue):
     """All binding updates of one relationship, in both directions."""
+
+    def __init__(self, terms: Terms, record: RelationshipRecord, house: House, pools: list[PoolState]) -> None:
+        """Nothing owed yet; the boot re-owes from the rows. `record`: read, never written."""
+        super().__init__(terms, house, pools)
+        self.record = record
 
     def told(self, message: Message, rights: Rights, state: ServerState, ruled: bool, link: Link, now: Now) -> None:
         """A BNDUPD: judged by the tables, answered by exactly one BNDACK after the commit (6.3). `state`: ours, as it acts; `ruled`: the
@@ -175,11 +184,11 @@ class Updates(UpdateQueue):
             new.not_before = max(new.not_before, old.ends + 1)
         if (
             state is BindingState.ACTIVE
-            and self.rested
-            and max(binding.cltt or 0, binding.starts or 0) <= self.rested + rights.slack_s
+            and self.record.rested
+            and max(binding.cltt or 0, binding.starts or 0) <= self.record.rested + rights.slack_s
         ):
             # Of before the partner lost its database: what it granted since, and forgot, may last longer (safety.md 15; seed 4351).
-            lasts = max(old.horizon, new.ends, new.potential, self.rested) + rights.wait_mclt_s + rights.slack_s
+            lasts = max(old.horizon, new.ends, new.potential, self.record.rested) + rights.wait_mclt_s + rights.slack_s
             new.not_before = max(new.not_before, lasts)
         elif state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)

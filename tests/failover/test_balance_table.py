@@ -29,6 +29,7 @@ from failoverd.failover.message import ServerState
 from failoverd.failover.pool_transfer import PoolTransfer
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.pool import Pool
+from failoverd.leases.rights import ALONE
 from failoverd.leases.table import LeaseTable
 from failoverd.ports import Now, Origin
 from failoverd.sim.dhcpd_leases import may_push_back
@@ -193,7 +194,7 @@ def test_the_transfer_is_the_one_of_8_1(primary: bool) -> None:
             table.put(Lease(FIRST + n, state, hw=b"\x01" + hw if hw else b"", ends=ends), None)
         transfer = PoolTransfer(cast(Any, Terms(primary)), cast(Any, House(table)), list(table.pools.values()))
         before = transfer.share(transfer.pools[0])
-        moved, asks = transfer.rebalance(Trigger.TIMER, NOW)
+        moved, asks = transfer.rebalance(Trigger.TIMER, ALONE, NOW)
         assert moved == by_the_book(primary, virgins, partners, others, theirs), (virgins, partners, others, theirs)
         assert asks is (before.give < before.panic)
-        assert transfer.rebalance(Trigger.ENTRY, NOW)[1] is False
+        assert transfer.rebalance(Trigger.ENTRY, ALONE, NOW)[1] is False
