@@ -13,6 +13,7 @@ from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.maintenance import OUT
 from failoverd.failover.message import ServerState
 from failoverd.leases.lease import BindingState
+from failoverd.leases.mclt import rest_s
 from failoverd.ports import Command, Kind, Now, Origin, Write
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def recover(node: Node, endpoint: Endpoint, command: Command, now: Now) -> Answe
         f"this server answers no client of {name} from now on; the partner goes to partner-down (its epoch rises) and serves everybody",
         "it takes every lease from the partner, and sends its own that the partner has not acked",
         f"it serves again when {rights.wait_mclt_s} s (the MCLT) have passed since now",
-        f"no lease that the partner knows goes to another client for {rights.wait_mclt_s + rights.slack_s} s after its end",
+        f"no lease that the partner knows goes to another client for {rest_s(rights)} s after its end",
     ]
     if command.args.get("dry_run"):
         return "ok", _preview(said), "", False

@@ -19,6 +19,7 @@ from failoverd.failover.message import Binding
 from failoverd.failover.private import Ping
 from failoverd.failover.reasons import PRIVATE_IGNORED
 from failoverd.leases.lease import FLAG_RESERVED, BindingState, Lease
+from failoverd.leases.mclt import rest_s
 from failoverd.leases.rights import Rights
 from failoverd.node_pair import PairTalk
 from failoverd.notes import declare
@@ -184,7 +185,7 @@ class HostTalk(PairTalk):
         if subnet is None or lease.state in free or lease.flags & FLAG_RESERVED or client in (lease.client, b"\x00" + lease.hw):
             return
         names = {pool.relationship for pool in subnet.pools if pool.relationship is not None}
-        waits = [rights.wait_mclt_s + rights.slack_s for rights in map(self.rights_of, names)]
+        waits = [rest_s(self.rights_of(name)) for name in names]
         until = max(lease.ends, lease.horizon) + max(waits, default=0)
         if waits and until > max(now.wall, lease.not_before):
             self.change(lease, lease.evolve(not_before=until), Origin.TIMER, "reserved for another", now)
@@ -200,8 +201,7 @@ class HostTalk(PairTalk):
             return False
         if lease.state is BindingState.ACTIVE and lease.flags & FLAG_RESERVED:
             return True
-        rights = self.rights_of(relationship)
-        until = max(binding.ends or 0, binding.potential or 0) + rights.wait_mclt_s + rights.slack_s
+        until = max(binding.ends or 0, binding.potential or 0) + rest_s(self.rights_of(relationship))
         if until > max(now.wall, lease.not_before):
             self.change(lease, lease.evolve(not_before=until), Origin.PARTNER, "reserved, leased by the partner", now)
         return False

@@ -374,7 +374,7 @@ class House(HostTalk):
             if settled and (alone is not None or lease.horizon <= now.wall):
                 continue
             since = 0 if settled else int(now.wall) if alone is None else alone
-            until = max(lease.horizon, since) + rights.wait_mclt_s + rights.slack_s
+            until = max(lease.horizon, since) + mclt.rest_s(rights)
             if until > max(now.wall, lease.not_before):
                 rests = lease.evolve(not_before=until)
                 self.change(lease, rests, Origin.PARTNER, "partner lost its database", now)

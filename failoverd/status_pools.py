@@ -8,6 +8,7 @@ from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.message import ServerState
 from failoverd.leases.forecast import Lasts, Recent, Stock, lasts
 from failoverd.leases.lease import BindingState
+from failoverd.leases.mclt import rest_s
 from failoverd.leases.table import PoolState
 from failoverd.ports import Now
 
@@ -59,8 +60,7 @@ def forecast(state: PoolState, endpoint: Endpoint, recent: Recent, usable_at: fl
 
 def wait_s(endpoint: Endpoint, now: Now) -> int:
     """How long after the entry into partner-down the partner's free addresses wait (safety.md 12)."""
-    rights = endpoint.rights(now)
-    return rights.wait_mclt_s + rights.slack_s
+    return rest_s(endpoint.rights(now))
 
 
 def takeover_at(endpoint: Endpoint, now: Now) -> int:

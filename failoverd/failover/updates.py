@@ -19,6 +19,7 @@ from failoverd.failover.terms import Terms
 from failoverd.failover.update_queue import ENDS, FREED, Link, UpdateQueue
 from failoverd.leases.binding import judge
 from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, BindingState, Lease
+from failoverd.leases.mclt import rest_s
 from failoverd.leases.rights import Rights
 from failoverd.leases.table import PoolState
 from failoverd.ports import Now, Origin
@@ -188,7 +189,7 @@ class Updates(UpdateQueue):
             and max(binding.cltt or 0, binding.starts or 0) <= self.record.rested + rights.slack_s
         ):
             # Of before the partner lost its database: what it granted since, and forgot, may last longer (safety.md 15; seed 4351).
-            lasts = max(old.horizon, new.ends, new.potential, self.record.rested) + rights.wait_mclt_s + rights.slack_s
+            lasts = max(old.horizon, new.ends, new.potential, self.record.rested) + rest_s(rights)
             new.not_before = max(new.not_before, lasts)
         elif state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)

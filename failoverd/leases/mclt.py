@@ -78,6 +78,11 @@ def beyond(lease: Lease, contact: int, mclt_s: int, slack_s: int) -> bool:
     return lease.ends > max(contact, lease.acked) - slack_s + mclt_s
 
 
+def rest_s(rights: Rights) -> int:
+    """How long beyond every end that the partner may know of an address waits for another client (safety.md 9, 10, 12, 15)."""
+    return rights.wait_mclt_s + rights.slack_s
+
+
 def rest_until(lease: Lease, rights: Rights) -> int | None:
     """In partner-down: the time after which an address that is not ours, or a freed lease, may go to another client; None when
     not in partner-down. draft-12 9.4: MCLT beyond every expiry and potential expiry sent, acked or received (safety.md 12)."""
@@ -85,7 +90,7 @@ def rest_until(lease: Lease, rights: Rights) -> int | None:
         return None
     if lease.horizon >= NEVER or lease.not_before >= NEVER:
         return NEVER
-    return max(rights.partner_down_since, lease.horizon, lease.not_before) + rights.wait_mclt_s + rights.slack_s
+    return max(rights.partner_down_since, lease.horizon, lease.not_before) + rest_s(rights)
 
 
 def due(lease: Lease, rights: Rights) -> int | None:
