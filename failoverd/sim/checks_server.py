@@ -120,7 +120,7 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
             mclt_s = event.mclt_s
             pools = event.pools
             skews = dict(event.clocks)
-        elif isinstance(event, Fault) and event.what == "clock set":
+        elif isinstance(event, Fault) and event.what.startswith(("clock set", "clock far")):
             granted = {key: t for key, t in granted.items() if key[0] != event.on}
             skews.pop(event.on, None)
         elif isinstance(event, Fault) and event.what == "clock drifts":

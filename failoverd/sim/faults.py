@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from failoverd.ports import ClockState
 from failoverd.sim.pair import Pair
 from failoverd.sim.plan import Plan
 from failoverd.sim.server import STOP_S, Server
@@ -64,6 +65,7 @@ class Faults:
         pair.master_up, pair.refuses = True, ""
         for client in pair.clients:
             client.reach = {server.name for server in pair.servers}
+        righted = [server for server in pair.servers if server.clock.put_right()]
         self._clocks_together()
         for server in pair.servers:
             server.fuse = None
@@ -73,7 +75,7 @@ class Faults:
             server.paused = False
             self.world.at(max(server.broken_until_t, self.world.t + 2 * STOP_S), server.boot)  # broken, or about to stop
             server.boot()
-            server.deliver()
+            server.deliver(*([ClockState(True)] if server in righted else []))
             for name in server.relationships:
                 server.command("maintenance-end", {"relationship": name})
         pair.tcp.heal()

@@ -23,7 +23,7 @@ from failoverd.sim.reached import REACHED, SUMS, reached
 from failoverd.sim.run import run
 
 SHOWN = 3  # violations of one run that are printed
-MIX = {5: "dhcpd", 10: "ping", 15: "dhcpd", 0: "host"}  # by the number modulo 20, see named
+MIX = {5: "dhcpd", 10: "ping", 12: "clock", 15: "dhcpd", 0: "host"}  # by the number modulo 20, see named
 
 
 class Record(TypedDict):
@@ -46,7 +46,8 @@ def code_digest() -> str:
 
 
 def named(seed: int) -> str:
-    """The seed of a run by its number: of each twenty, two have a dhcpd as partner, one pings before an OFFER, one has a reservation."""
+    """The seed of a run by its number: of each twenty, two have a dhcpd as partner, one pings before an OFFER, one has a
+    reservation, in one a clock goes further wrong than 60 s."""
     return f"{MIX.get(seed % 20, '')}{seed}"
 
 

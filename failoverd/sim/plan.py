@@ -64,6 +64,7 @@ KINDS = {
 }
 LATER_KINDS = {"both disks": 3}  # drawn apart, so that most seeds are what they were before these came
 UNRESERVE_SHARE = 0.6  # of the runs with a reservation lose it
+CLOCK_SHARE = 0.2  # of the faults of a run about clocks are a far one
 PING_SHARE = 0.25  # of the runs have the ping check on
 HAVE = 0.6  # each kind is in so many of the runs
 HAVE_LATER = 0.2  # each of the later ones
@@ -112,7 +113,8 @@ class Plan(NamedTuple):
 
 def draw(world: World) -> Plan:
     """The plan of a seed. Seeds that begin with "tls" are those of authenticated links, with "ping" of the ping check, with "dhcpd" of
-    a dhcpd as partner, with "host" of a host with a reservation; "short7", "wide7", "crowd7", "long7" are of that sort."""
+    a dhcpd as partner, with "host" of a host with a reservation, with "clock" of a clock beyond 60 s; "short7", "wide7", "crowd7",
+    "long7" are of that sort."""
     seed = world.seed
     rng = world.random("terms")
     sort = rng.choices(list(SORTS), list(SORTS.values()))[0]
@@ -153,14 +155,15 @@ def _kinds(world: World, rng: Random) -> list[str]:
     """The faults of a run, each as often as it weighs."""
     kinds = [kind for kind, weight in KINDS.items() for _ in range(weight if rng.random() < HAVE else 0)]
     rng = world.random("later kinds")
-    return kinds + [kind for kind, weight in LATER_KINDS.items() for _ in range(weight if rng.random() < HAVE_LATER else 0)]
+    kinds += [kind for kind, weight in LATER_KINDS.items() for _ in range(weight if rng.random() < HAVE_LATER else 0)]
+    return kinds + ["far clock"] * (max(1, round(CLOCK_SHARE * len(kinds))) if "clock" in world.seed else 0)
 
 
 def _story(world: World) -> str:
     """The story of a seed, "" for none: one that is named in it; of others a share has one."""
     rng = world.random("story")
     named = next((each for each in STORIES if each in world.seed), "")
-    other = world.seed.startswith("dhcpd") or any(each in world.seed for each in (*SORTS, "ping", "host"))
+    other = world.seed.startswith("dhcpd") or any(each in world.seed for each in (*SORTS, "ping", "host", "clock"))
     if named or other or rng.random() >= STORY_SHARE:
         return named
     drawn, late = rng.choice(STORIES[:-1]), world.random("later story").random() < 1 / len(STORIES)

@@ -39,6 +39,7 @@ REACHED = (
     "serve --force wrongly",
     "another disk",
     "both disks lost",
+    "clock far off",
     "pair init after a loss",
     "pair init too early",
     "paused",
@@ -58,7 +59,7 @@ def reached(events: list[Event]) -> Counter[str]:
         if isinstance(event, Fault):
             sums["faults"] += 1
             sums["cuts"] += event.what == "cut"
-            have |= {event.what} & {"both disks lost"}
+            have |= {event.what.split(",")[0]} & {"both disks lost", "clock far off"}
         elif isinstance(event, Crashed):
             sums["crashes"] += 1
         elif isinstance(event, Held):

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from failoverd.sim.checks import judge, zones_differ
 from failoverd.sim.dhcpd_pair import pair_of
 from failoverd.sim.faults import Faults
+from failoverd.sim.host_clock import CLOCKS_DIFFER_S
 from failoverd.sim.limits import ANSWERED_WITHIN_S
 from failoverd.sim.pair import Pair, Terms
 from failoverd.sim.plan import FIRST_FAULT_S, WHOLE, Less, Plan, draw
-from failoverd.sim.server import CLOCKS_DIFFER_S, Server
+from failoverd.sim.server import Server
 from failoverd.sim.trace import Answered, Fault, Held, Quiet, Trace
 from failoverd.sim.violation import Violation
 from failoverd.sim.world import World

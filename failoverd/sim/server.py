@@ -46,15 +46,15 @@ from failoverd.ports import (
     Write,
 )
 from failoverd.sim.disk import Disk
+from failoverd.sim.host_clock import CLOCKS_DIFFER_S, HostClock
 from failoverd.sim.network import Peer, Tcp
 from failoverd.sim.trace import Answered, Began, Booted, Committed, Crashed, Final, Heard, Moved, Named, Replaced, Room, Sent
-from failoverd.sim.world import Clock, World
+from failoverd.sim.world import World
 
 RELATIONSHIP = "pair"  # of a pair with one; commands that name none go to it
 BEAT_S = 0.0005  # from an input to its step
 OLD_S = 5.0  # safety.md 5
 STOP_S = 1.0  # from SIGTERM to the end
-CLOCKS_DIFFER_S = 60.0
 LEAST_DELAY_S = 0.001
 NOBODY = b"\xff" * 7  # a client that no server knows
 NAMES_A_ROW = 4  # a removed name is kept while something lost may still put it back
@@ -96,7 +96,7 @@ class Server:
         """Switched on, not started."""
         self.world, self.name, self.address, self.config, self.tcp = world, name, address, config, tcp
         self.to_client, self.to_master, self.probe = to_client, to_master, probe
-        self.clock = Clock(world, skew_s)
+        self.clock = HostClock(world, name, skew_s)
         self.disk = Disk(name.encode().rjust(16, b"-"))
         self.rng = world.random(f"server {name}")
         self.partner: Peer | None = None
@@ -129,7 +129,7 @@ class Server:
 
     def boot(self) -> None:
         """Start the process on what the disk holds."""
-        if self.up or self.world.t < self.broken_until_t:
+        if self.up or self.world.t < self.broken_until_t or self.clock.before(self.disk.newest_wall):
             return
         self.up = self.powered = True
         self.boots += 1
@@ -143,7 +143,9 @@ class Server:
         rows = sorted((lease.address, lease.to_json()) for lease in self.node.table.rows())
         self.world.trace.add(Booted(self.world.t, self.name, tuple(rows)))
         self._take(self.node.boot(now), now)
-        self.deliver(InterfaceAddresses("eth0", ((self.address, 24),)), ClockState(True), DiskState(self.disk.low))
+        self.deliver(
+            InterfaceAddresses("eth0", ((self.address, 24),)), ClockState(self.clock.synchronised), DiskState(self.disk.low)
+        )
         self._look_at_state()
         self.tcp.stir()
 
@@ -158,6 +160,8 @@ class Server:
         self.disk.host_boots += power
         self.world.trace.add(Crashed(self.world.t, self.name, why))
         self.tcp.died(self, power=power)
+        if power:
+            self.clock.put_right()  # what synchronises it steps it when the host starts
 
     def change_disk(self, why: str, change: Callable[[], None]) -> None:
         """Fall, and get another disk."""

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from failoverd.ports import ClockState
 from failoverd.sim.server import Fuse, Server
 from failoverd.sim.strikes_net import NetStrike
 
 MOST_DRIFT = 0.08  # seconds a second: how fast chrony slews at most
 MOST_SKEW_S = 50.0  # the clocks of both, together, from the truth
+LEAST_FAR_S, MOST_FAR_S = 65.0, 150.0  # from the other clock: beyond what the rule allows
 LONG_PAUSE_S = 200.0  # of a long run: longer than most MCLTs
 
 
@@ -139,6 +141,8 @@ class HostStrike(NetStrike):
     def set_clock(self) -> None:
         """A wall clock is set, or runs fast or slow for a while; both stay within the 60 s of safety.md 10."""
         server = self.one()
+        if any(each.clock.far for each in self.pair.servers):
+            return
         room = MOST_SKEW_S - abs(self.field.other(server).clock.skew_s)
         to = self.rng.uniform(-room, room)
         if self.rng.random() < 0.5:
@@ -164,6 +168,42 @@ class HostStrike(NetStrike):
             server.crash("restarted")
             self.world.after(1.0 + self.rng.random(), server.boot)
 
+    def far_clock(self) -> None:
+        """The wall clock of one server goes further wrong than the 60 s of safety.md 10: it is set, or drifts, or the host starts with it
+        and knows that nothing synchronised it. A new link is refused. Then somebody puts it right. What was noted by a clock that was
+        ahead makes this server wait so much longer."""
+        server = self.one()
+        if any(each.clock.far for each in self.pair.servers):
+            return
+        to = self.field.other(server).clock.skew_s + self.rng.choice((-1.0, 1.0)) * self.rng.uniform(LEAST_FAR_S, MOST_FAR_S)
+        way_s, how = to - server.clock.skew_s, self.rng.choice(("set", "set", "drifts", "found so"))
+        self.note(f"clock far off, {how}", server.name)
+        self.field.slack_s = max(self.field.slack_s, 2 * MOST_FAR_S)
+        drifts_s = 0.0
+        if how == "drifts":
+            rate = self.rng.uniform(MOST_DRIFT / 2, MOST_DRIFT)
+            server.clock.drift(rate if way_s > 0 else -rate)
+            drifts_s = abs(way_s) / rate
+            self.world.after(drifts_s, lambda: server.clock.drift(0.0) if server.clock.far else None)
+        elif how == "found so":
+            server.crash("host booted", power=True)
+            server.clock.synchronised = False
+            server.clock.step(way_s)
+            self.later(30.0, server.boot)
+        else:
+            server.clock.step(way_s)
+            server.deliver()
+        server.clock.far = True
+        self.world.after(drifts_s, lambda: self._right_later(server))
+
+    def _right_later(self, server: Server) -> None:
+        self.later(self.rng.choice((100.0, 400.0)), lambda: self._put_right(server))
+
+    def _put_right(self, server: Server) -> None:
+        if server.clock.put_right():
+            server.deliver(ClockState(True))
+            server.boot()
+
 
 HOST: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "kill": (HostStrike, HostStrike.kill),
@@ -178,4 +218,5 @@ HOST: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "backup": (HostStrike, HostStrike.backup),
     "set clock": (HostStrike, HostStrike.set_clock),
     "unreserve": (HostStrike, HostStrike.unreserve),
+    "far clock": (HostStrike, HostStrike.far_clock),
 }

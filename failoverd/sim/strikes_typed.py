@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from failoverd.ports import Reply
-from failoverd.sim.server import CLOCKS_DIFFER_S, Server
+from failoverd.sim.host_clock import CLOCKS_DIFFER_S
+from failoverd.sim.server import Server
 from failoverd.sim.strikes_host import HostStrike
 from failoverd.sim.trace import PAIR_INIT, Stated
 
