@@ -310,13 +310,14 @@ def _promise(question: Question, house: House, lease: Lease, rights: Rights, sub
 
 def _remains(lease: Lease, question: Question, rights: Rights, given: Promise | None) -> int:
     """Seconds left of this client's own unexpired lease, 0 for none. By a clock that was set back since, an end is that much nearer than it
-    reads (safety.md 10), but no nearer than what may be promised anew."""
+    reads (safety.md 10). What was noted since, perhaps, is no nearer than what may be promised anew."""
     if lease.state is not BindingState.ACTIVE or lease.client != question.client.key:
         return 0
     if lease.ends >= NEVER:
         return INFINITE
     reads = max(lease.ends - question.wall, 0)
-    return min(reads, max(reads - rights.behind_s, given.give_s if given is not None else 0))
+    since = rights.set_back_at <= max(lease.cltt, lease.partner_cltt) <= question.wall
+    return min(reads, max(reads - rights.behind_s, given.give_s if given is not None and since else 0))
 
 
 # --- REQUEST ------------------------------------------------------------------------------------------------------------

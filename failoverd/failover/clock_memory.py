@@ -109,3 +109,8 @@ class ClockMemory:
         """How much less than it reads may remain of what was noted before a set-back, for as long as a lease of before it may run."""
         over = self._mono > self.record.high_seen + self._longest_s
         return 0 if over else max(0, round(self.record.high_gap - self._gap))
+
+    @property
+    def set_back_at(self) -> int:
+        """What the wall clock showed when it had been set back: what bears an earlier time was noted before."""
+        return int(self._gap + self.record.high_seen)

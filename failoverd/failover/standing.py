@@ -180,6 +180,7 @@ class Standing(Links):
             slack_s=self.slack_s,
             ahead_s=self.clocks.ahead_s,
             behind_s=self.clocks.behind_s,
+            set_back_at=self.clocks.set_back_at,
             expire=(self.terms.primary and service is Service.COOPERATING) or alone,
             rewind=service is Service.NOT_COOPERATING or down,
             outdated=self.boot.restored,

@@ -26,7 +26,7 @@ class Rights:
     `ahead_s`            by how much our clock was set ahead while a lease may run that was noted before; within `slack_s`, for the
                          times that are ours alone (safety.md 10)
     `behind_s`           by how much our clock was set back while a lease may run that was noted before: it reads so much more of that than
-                         remains (safety.md 10)
+                         remains (safety.md 10). What bears a time before `set_back_at`, or after now, was surely noted before
     `expire`             may this server expire leases (the primary always; the secondary without contact)
     `rewind`             an address that was announced to nobody may be recycled (failover-protocol.md 7.4)
     `resolving`          both servers may have granted one address: only clients that are ACTIVE here are renewed, and `why` names the Note
@@ -53,6 +53,7 @@ class Rights:
     slack_s: int = 0
     ahead_s: int = 0
     behind_s: int = 0
+    set_back_at: int = 0
     expire: bool = True
     rewind: bool = False
     resolving: bool = False

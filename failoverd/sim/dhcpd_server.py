@@ -96,8 +96,9 @@ class DhcpdServer(Server):
     def room(self, low: bool) -> None:
         """It does not look."""
 
-    def _resume(self, life: int) -> None:
-        if self.up and self.boots == life:
+    def resume(self) -> None:
+        """It goes on, with what waited."""
+        if self.up and self.paused:
             self.paused = False
             self._alone()
             waiting, self._waiting = self._waiting, []

@@ -72,7 +72,7 @@ class Faults:
             server.disk.delay_s, server.disk.failing = 0.003, False
             server.room(False)
             server.clock.drift(0.0)
-            server.paused = False
+            server.resume()
             self.world.at(max(server.broken_until_t, self.world.t + 2 * STOP_S), server.boot)  # broken, or about to stop
             server.boot()
             server.deliver(*([ClockState(True)] if server in righted else []))

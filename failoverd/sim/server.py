@@ -143,9 +143,8 @@ class Server:
         rows = sorted((lease.address, lease.to_json()) for lease in self.node.table.rows())
         self.world.trace.add(Booted(self.world.t, self.name, tuple(rows)))
         self._take(self.node.boot(now), now)
-        self.deliver(
-            InterfaceAddresses("eth0", ((self.address, 24),)), ClockState(self.clock.synchronised), DiskState(self.disk.low)
-        )
+        eth0 = InterfaceAddresses("eth0", ((self.address, 24),))
+        self.deliver(eth0, ClockState(self.clock.synchronised), DiskState(self.disk.low))
         self._look_at_state()
         self.tcp.stir()
 
@@ -192,12 +191,12 @@ class Server:
         self.paused = True
         self._last = self.clock.read()
         life = self.boots
-        self.world.after(length_s, lambda: self._resume(life))
+        self.world.after(length_s, lambda: self.resume() if self.boots == life else None)
 
-    def _resume(self, life: int) -> None:
-        if self.up and self.boots == life:
-            self.paused = False
-            self._away = True
+    def resume(self) -> None:
+        """A process that stood still goes on."""
+        if self.up and self.paused:
+            self.paused, self._away = False, True
             self._wake()
 
     def command(self, verb: str, args: Mapping[str, str]) -> int:

@@ -427,6 +427,25 @@ def test_rule_10_a_client_is_not_told_more_than_remains_after_a_set_back(restart
     assert abs(duo.now.mono + lease_s(again) - ends_mono) <= 2
 
 
+def test_rule_10_what_was_noted_before_a_set_back_is_not_promised_anew_without_a_word_to_the_partner() -> None:
+    """Simulator, seed clockapart6: what may be promised anew reached beyond the end in truth, reads less than it, and so was told to
+    nobody; the clock was put right, and the partner freed the address at the end that it knew."""
+    duo = normal()
+    held = duo.dora("s", 1)
+    assert held is not None
+    duo.settle()
+    ack = duo.renew("s", 1, held.yiaddr)
+    assert ack is not None
+    ends_mono = duo.now.mono + lease_s(ack)
+    assert lease_s(ack) == 3600
+    duo.run(3300)
+    set_back(duo, 400)
+    duo.run(1)
+    again = duo.say("s", duo.packet(3, 1, ciaddr=held.yiaddr, o51=(600).to_bytes(4, "big")), ADDRESS["s"])
+    assert again is not None
+    assert abs(duo.now.mono + lease_s(again) - ends_mono) <= 2
+
+
 def test_rule_09_an_acked_expiry_of_before_a_set_back_reaches_no_further_when_the_clocks_were_compared_since() -> None:
     """The partner counts it from when it was acked."""
     duo = normal()
