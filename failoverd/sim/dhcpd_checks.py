@@ -1,8 +1,8 @@
 """How a run with a dhcpd as partner is judged: by the judges of checks.py where they apply, and by what only such a run has.
 
 What the dhcpd promises, stores and frees is its own: (b), (c), (d), (h) and (i) look at the failoverd alone. (x) dhcpd never exits and
-never goes to shutdown. Four holes cannot be closed from our side (three are named in safety.md, in 11 and at its end); a double that is
-exactly one of them is reported by its name and is no violation:
+never goes to shutdown. Three holes cannot be closed from our side (two are named in safety.md, at its end); a double that is exactly one
+of them is reported by its name and is no violation:
 
 * RENEWAL: the dhcpd gives away an address whose last grant, by the failoverd, it never heard of: the failoverd fell, or was cut off, in
   the moments between its DHCPACK and the BNDUPD. It was in normal still, and had been without the partner for no longer than a lost link
@@ -14,8 +14,6 @@ exactly one of them is reported by its name and is no violation:
   beyond every end and potential expiry: no failoverd helps against that which granted before the dhcpd's entry. One that grants after it
   was booted alone, and must know better (safety.md 11; seed dhcpd3845). Or the dhcpd gave out, before its partner could know, an address
   that a client had just declined (7.2).
-* LONE: the dhcpd was down, its partner was rightly told so, and it was booted where it cannot hear that. It serves as before: lone-boot
-  "serve" is dhcpd's way, and then a server that was declared down must not be booted alone (safety.md 11).
 """
 
 from __future__ import annotations
@@ -37,8 +35,7 @@ from failoverd.sim.violation import Violation
 RENEWAL = "dhcpd's hole: the renewal in the last instant"
 REUSE = "dhcpd's hole: its own earlier reuse"
 OVERTAKEN = "dhcpd's hole: an older word of its partner's ended its own grant"
-LONE = "dhcpd's hole: declared down, it was booted alone and serves"
-HOLES = (LONE, OVERTAKEN, RENEWAL, REUSE)
+HOLES = (OVERTAKEN, RENEWAL, REUSE)
 UNNOTICED_S = 2.0  # a link's end goes unnoticed for max-response-delay, and until the next look
 FREES = (BindingState.FREE, BindingState.BACKUP, BindingState.RELEASED)
 RETURNS = ("normal", "potential-conflict", "partner-down")  # what is un-acked when it leaves one of these goes back into its queue
@@ -110,13 +107,15 @@ def without(final: Final, addresses: set[int]) -> Final:
 
 
 class Grant(NamedTuple):
-    """An ACK: until when by the server's clock, given at `t`. `settled`: the server was in normal."""
+    """An ACK: until when by the server's clock, given at `t`. `settled`: the server was in normal; `down_t`: since when the dhcpd had been
+    in partner-down, inf when it was not."""
 
     server: str
     client: bytes
     end: int
     t: float
     settled: bool
+    down_t: float
 
 
 class Holes:
@@ -129,8 +128,6 @@ class Holes:
         self._delay_s = 0.0
         self._down_t = inf  # when the dhcpd entered partner-down, restarts in it apart
         self._apart_t: list[float] = []  # when the failoverd left normal, or fell
-        self._unmet = False  # its partner is in partner-down, and the dhcpd has not heard of it
-        self._lone: dict[int, tuple[bytes, float]] = {}  # what it granted then: to whom, until when
         self._declined: set[int] = set()
         self._reused: dict[int, float] = {}  # given out of ABANDONED; until when that grant lasts
         self._untold: dict[
@@ -168,27 +165,23 @@ class Holes:
                 self._down_t = event.t
         else:
             self._apart_t.extend([event.t] if before == "normal" else [])
-            self._unmet = self._unmet or event.state == "partner-down"
 
     def _acked(self, event: Answered) -> None:
         if event.server == self.name:
             if event.address in self._declined:
                 self._reused[event.address] = event.t + event.lease_s
             self._untold[event.address] = (event.client, event.t + event.lease_s)
-            if self._unmet and self.states.get(self.name) != "partner-down":
-                self._lone[event.address] = (event.client, event.t + event.lease_s)
         self._declined.discard(event.address)
         grants, end = self._granted.setdefault(event.address, []), int(event.wall) + event.lease_s
         remains = any(each.server == event.server and each.client == event.client and end <= each.end + 1 for each in grants)
         if event.server == self.name or not remains:  # ours may say what remains of a grant, which is no new one (seed dhcpd2405)
-            grants.append(Grant(event.server, event.client, end, event.t, self.states.get(event.server) == "normal"))
+            settled = self.states.get(event.server) == "normal"
+            grants.append(Grant(event.server, event.client, end, event.t, settled, self._down_t))
 
     def _read(self, event: Heard) -> None:
         framer = self._framers.setdefault((event.server, event.wire), Framer())
         with suppress(PartnerError):
             for message in framer.feed(event.data):
-                if message.kind == MessageType.STATE and event.server == self.name:
-                    self._unmet = False
                 said = wire.binding(message) if message.kind == MessageType.BNDUPD else None
                 if said is None or said.address is None:
                     continue
@@ -206,16 +199,18 @@ class Holes:
             return REUSE
         if not self.name or not acks:
             return ""
-        before = next((each for each in reversed(acks) if each.client != acks[-1].client), None)
-        client, until = self._lone.get(address, (b"", 0.0))
-        if before is not None and until > t and client in (acks[-1].client, before.client):
-            return LONE
         client, until = self._overtaken.get(address, (b"", 0.0))
         if until > t and client != acks[-1].client:
             return OVERTAKEN
-        if before is None or acks[-1].server != self.name or before.server == self.name:
+        given, before = acks[-1], None  # when this client had it first, which it has renewed since (seed dhcpd2845)
+        for each in reversed(acks):
+            if each.client != given.client:
+                before = each
+                break
+            given = each
+        if before is None or given.server != self.name or before.server == self.name:
             return ""
         apart_t = next((each for each in self._apart_t if each >= before.t), inf)
         if before.end > self._heard.get(address, 0) and before.settled and apart_t - before.t <= self._delay_s + UNNOTICED_S:
             return RENEWAL
-        return REUSE if before.t < self._down_t < inf else ""
+        return REUSE if before.t < given.down_t < inf else ""
