@@ -10,13 +10,14 @@ from failoverd.sim.plan import Plan
 from failoverd.sim.server import STOP_S, Server
 from failoverd.sim.strike import Field
 from failoverd.sim.strikes_host import HOST, MOST_SKEW_S
+from failoverd.sim.strikes_named import NAMED
 from failoverd.sim.strikes_net import NET
 from failoverd.sim.strikes_story import STORIES
 from failoverd.sim.strikes_typed import TYPED
 from failoverd.sim.trace import Declared, Fault
 from failoverd.sim.world import World
 
-STRIKES = NET | HOST | TYPED | STORIES
+STRIKES = NET | HOST | TYPED | STORIES | NAMED
 
 
 class Faults:

@@ -26,6 +26,8 @@ STORIES = (
     *("asleep", "alone", "unheard", "apart", "declined", "halfway", "brief"),
     *("relay", "nobody", "copied", "slowly", "crossing", "empty"),
 )
+# Told by seeds of the name alone (strikes_named.py).
+NAMED = ("refused", "resting", "corrected", "between", "piecemeal", "returning", "unagreed")
 STORY_T = 50.0  # by then a new pair has said all that it has to say
 STORY_LEASES = {  # how many MCLTs a lease lasts
     "nobody": (6, 8),
@@ -34,6 +36,12 @@ STORY_LEASES = {  # how many MCLTs a lease lasts
     "apart": (5, 6),
     "declined": (4, 5),
     "empty": (3, 5),
+    "refused": (3, 4),
+    "resting": (3, 4),
+    "corrected": (3, 4),
+    "piecemeal": (4, 5),
+    "returning": (3, 4),
+    "unagreed": (2, 2),
 }
 KINDS = {
     "cut": 4,
@@ -162,7 +170,7 @@ def _kinds(world: World, rng: Random) -> list[str]:
 def _story(world: World) -> str:
     """The story of a seed, "" for none: one that is named in it; of others a share has one."""
     rng = world.random("story")
-    named = next((each for each in STORIES if each in world.seed), "")
+    named = next((each for each in (*STORIES, *NAMED) if each in world.seed), "")
     other = world.seed.startswith("dhcpd") or any(each in world.seed for each in (*SORTS, "ping", "host", "clock"))
     if named or other or rng.random() >= STORY_SHARE:
         return named
@@ -180,7 +188,7 @@ def _told(world: World, story: str) -> Plan:
         mclt_s=mclt_s,
         lease_s=mclt_s * rng.choice(times),
         delay_s=15,
-        window=1 if story == "slowly" else rng.choice((1, 3, 10, 100)),
+        window=1 if story in ("slowly", "piecemeal", "returning", "unagreed") else rng.choice((1, 3, 10, 100)),
         pool=rng.choice((3, 3, 4) if story == "apart" else (3, 4, 5)),
         clients=rng.choice((12, 14)),
         skew_s=(rng.uniform(-most, most), rng.uniform(-most, most)),

@@ -1,9 +1,10 @@
 """How many seeds the simulator needs to see each known-bad server.
 
 `python -m tests.sim.mutants [NAME...]` plants each in the drawn runs, a process of its own for each, and prints the table; leaves it in
-build/sim-mutants.md, and ends with 1 when one survives PATIENCE seeds. The seeds are the same for all, 1 to PATIENCE; those whose story
-(failoverd/sim/strikes_story.py) is about the rule are tried first, and the table says how many were. The servers are those of known_bad.py
-and known_bad_apart.py.
+build/sim-mutants.md, and ends with 1 when one survives PATIENCE seeds, or does not fit the program any more. The seeds are 1 to PATIENCE,
+those with a story (failoverd/sim/strikes_story.py) about the rule first; or 1 to PATIENCE of a class of seeds that all tell the mutant's
+story (failoverd/sim/strikes_named.py). The table says how many were tried. The servers are those of known_bad.py, known_bad_apart.py and
+known_bad_meeting.py.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from failoverd.sim.world import World
 from tests.sim.known_bad import MUTANTS as FIRST
 from tests.sim.known_bad import Mutant
 from tests.sim.known_bad_apart import MUTANTS as SECOND
+from tests.sim.known_bad_meeting import MUTANTS as THIRD
 
 PATIENCE = 200
-MUTANTS = sorted([*FIRST, *SECOND], key=lambda each: int(each.rule))  # in the order of the rules
+MUTANTS = sorted([*FIRST, *SECOND, *THIRD], key=lambda each: int(each.rule))  # in the order of the rules
 
 
-def order(found: Mutant, patience: int) -> list[int]:
-    """The seeds 1 to `patience`, those with a story of this mutant's first."""
-    numbers = range(1, patience + 1)
-    return sorted(numbers, key=lambda number: (draw(World(str(number))).terms.story not in found.stories, number))
+def order(found: Mutant, patience: int) -> list[str]:
+    """The seeds 1 to `patience` of the mutant's class, those with a story of its own first."""
+    seeds = [f"{found.seeds}{number}" for number in range(1, patience + 1)]
+    return sorted(seeds, key=lambda seed: draw(World(seed)).terms.story not in found.stories)
 
 
 def hunt(name: str, patience: int) -> int:
@@ -40,7 +42,10 @@ def hunt(name: str, patience: int) -> int:
     words = f"| {found.rule} | {name.replace('_', ' ')} |"
     for tried, seed in enumerate(order(found, patience), 1):
         try:
-            result = run(str(seed))
+            result = run(seed)
+        except TypeError as error:  # it was written for functions that have changed since: no judge has seen it
+            print(f"{words} BROKEN: {error} | {seed} | {tried} |")
+            return 1
         except Exception as error:  # a mutant that makes the program fall is caught as well
             print(f"{words} {type(error).__name__} | {seed} | {tried} |")
             return 0
@@ -77,7 +82,7 @@ def main(arguments: list[str]) -> int:
             table,
             f"\n{len(names)} mutants, {len(names) - alive} caught; of the seeds 1 to {options.patience} those whose story is about the",
         )
-        tell(table, "the rule are tried first, and `seeds needed` counts all that were tried.")
+        tell(table, "rule are tried first, or the first of the class that a seed names; `seeds needed` counts all that were tried.")
     return 1 if alive else 0
 
 

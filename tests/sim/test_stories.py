@@ -6,14 +6,14 @@ import pytest
 
 from failoverd.sim.checks import reported, two_holders
 from failoverd.sim.faults import STRIKES
-from failoverd.sim.plan import FIRST_FAULT_S, SORTS, STORIES, STORY, Less, draw
+from failoverd.sim.plan import FIRST_FAULT_S, NAMED, SORTS, STORIES, STORY, Less, draw
 from failoverd.sim.run import run
 from failoverd.sim.trace import PAIR_INIT, Declared, Event, Fault, Held, Replaced, Stated
 from failoverd.sim.world import World
-from tests.sim.mutants import MUTANTS
+from tests.sim.mutants import MUTANTS, order
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", [*STORIES, *NAMED])
 def test_the_sound_server_survives(story: str) -> None:
     result = run(f"{story}2")
     assert result.violations == []
@@ -27,14 +27,14 @@ def test_half_of_the_seeds_tell_a_story_and_each_is_told() -> None:
     plans = [draw(World(str(number))) for number in range(1, 401)]
     told = [plan.terms.story for plan in plans if plan.terms.sort == STORY]
     assert 150 < len(told) < 250
-    assert set(told) == set(STORIES)
+    assert set(told) == set(STORIES), "and none that only seeds of its name tell"
     assert all(told.count(story) > 5 for story in STORIES)
     assert {plan.terms.tls for plan in plans} == {True, False}
 
 
 def test_a_story_is_a_fault_like_others() -> None:
     """It can be left out, and the rest stays as it was; seeds of a sort tell none, and a story in a seed is told."""
-    assert set(STORIES) <= set(STRIKES)
+    assert {*STORIES, *NAMED} <= set(STRIKES)
     plan = draw(World("relay3"))
     assert plan.blows[0].kind == "relay"
     assert plan.blows[0].t > FIRST_FAULT_S
@@ -58,6 +58,9 @@ def test_databases_are_lost_and_put_back() -> None:
 
 def test_mutants_name_stories_that_exist() -> None:
     assert {story for mutant in MUTANTS for story in mutant.stories} <= set(STORIES)
+    assert {mutant.seeds.removeprefix("tls") for mutant in MUTANTS} <= {"", *STORIES, *NAMED}
+    of_a_class = [mutant for mutant in MUTANTS if mutant.seeds]
+    assert all(draw(World(order(mutant, 1)[0])).terms.story == mutant.seeds.removeprefix("tls") for mutant in of_a_class)
 
 
 def test_a_server_that_stops_as_the_faults_end_starts_again() -> None:
