@@ -75,14 +75,15 @@ def dhcpd_ended(events: list[Event]) -> Iterator[Violation]:
 
 
 def stranded(events: list[Event]) -> set[int]:
-    """Addresses that a dhcpd still owes and does not tell: it told them before it was normal, and lost that link before the ack. It tells
-    them again when it is asked with UPDREQ*, or when it leaves normal (failover-protocol.md 6.6; seed dhcpd5001)."""
+    """Addresses that a dhcpd still owes and does not tell: it told them before it was normal, and lost that link before the ack. What waits
+    for an ack it queues no second time, for an UPDREQ* neither, and as primary it refuses our word on it (16): it tells them again when it
+    has left normal, or was started anew (failover-protocol.md 2.2, 5.3, 6.4; seeds dhcpd5001 and dhcpd1965)."""
     name, state = dhcpd_of(events), ""
     framers: dict[tuple[int, bool], Framer] = {}
     waiting: set[int] = set()
     for event in events:
         if isinstance(event, Moved) and event.server == name:
-            if state in RETURNS:
+            if state in RETURNS or event.state == "startup":
                 waiting.clear()
             state = event.state
         elif isinstance(event, Sent | Heard) and event.server == name:

@@ -7,17 +7,19 @@ from dataclasses import replace
 
 import pytest
 
+from failoverd.failover import message as wire
+from failoverd.failover.message import Binding
 from failoverd.failover.update_queue import ENDS
 from failoverd.leases.lease import BindingState
 from failoverd.sim import dhcpd_tables
 from failoverd.sim.checks import reported, two_holders
-from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, dhcpd_ended
+from failoverd.sim.dhcpd_checks import RENEWAL, REUSE, dhcpd_ended, stranded
 from failoverd.sim.dhcpd_pair import BEHIND_S, LEAST_LEASE_S, DhcpdPair, with_dhcpd
 from failoverd.sim.dhcpd_tables import Act
 from failoverd.sim.pair import Terms
 from failoverd.sim.plan import draw
 from failoverd.sim.run import run
-from failoverd.sim.trace import Answered, Crashed, Event, Held, Moved, Started
+from failoverd.sim.trace import Answered, Crashed, Event, Heard, Held, Moved, Sent, Started
 from failoverd.sim.world import EPOCH, World
 
 STARTED = Started(0.0, "dhcpd", 60, (), (("pair", "a", 1, 9),), dhcpd="b")
@@ -137,6 +139,22 @@ def test_a_grant_that_was_told_by_name_is_no_other_when_it_is_renewed() -> None:
     wall = float(EPOCH)
     met = [Moved(60.0, "b", "normal"), Answered(70.0, "b", wall + 70, 5, b"\1two", 1, 100), Held(70.0, "two", 1, 170.0)]
     assert holes_of([*doubled("b", "communications-interrupted", "partner-down"), *met]) == [REUSE, REUSE]
+
+
+def test_what_a_dhcpd_told_before_it_was_normal_is_stranded_with_its_link() -> None:
+    """Seed dhcpd1965: EXPIRED told in communications-interrupted, the link lost before the ack, and never told again in normal."""
+    told = wire.encode(wire.bndupd(EPOCH, 2, Binding(5, BindingState.EXPIRED, hw=b"\1one")))
+    kept: list[Event] = [STARTED, Moved(1.0, "b", "communications-interrupted"), Sent(2.0, "b", 1, told), Moved(3.0, "b", "normal")]
+    assert stranded(kept) == {5}
+    ends: list[Event] = [
+        Moved(4.0, "b", "startup"),
+        Moved(4.0, "b", "communications-interrupted"),
+        Sent(4.0, "b", 2, told),
+        Heard(4.0, "b", 1, wire.encode(wire.bndack(EPOCH, 2, 5))),
+    ]
+    for then in ends:
+        more: list[Event] = [Moved(5.0, "b", "normal")] if isinstance(then, Moved) else []
+        assert not stranded([*kept, then, *more]), then
 
 
 def test_a_dhcpd_whose_clock_is_ahead_does_not_make_us_give_a_lease_away_early() -> None:
