@@ -54,11 +54,12 @@ KNOWN = (*HOLES, ATTESTED)
 
 
 class Claim(NamedTuple):
-    """A client believes that an address is its own until `until`."""
+    """A client believes that an address is its own until `until`. `said_t`: when a server said so last."""
 
     client: str
     since: float
     until: float
+    said_t: float
 
 
 def excused_from(events: list[Event]) -> float:
@@ -117,7 +118,7 @@ def held_twice(events: list[Event]) -> Iterator[Violation]:
         if isinstance(event, GaveUp):
             claims.get(event.address, {}).pop(event.client, None)
         elif isinstance(event, Stated) and event.untrue and event.what == PAIR_INIT:
-            forgotten = {(each, address) for address, held in claims.items() for each in held}
+            forgotten = {(each.client, at) for at, held in claims.items() for each in held.values() if each.said_t <= event.t}
         elif isinstance(event, Held):
             forgotten.discard((event.client, event.address))
             held = claims.setdefault(event.address, {})
@@ -133,7 +134,7 @@ def held_twice(events: list[Event]) -> Iterator[Violation]:
                     named = holes.named(event.address, event.t) or stated
                     yield Violation("a", event.t, f"{text}; {named}" if named else text)
             since = held[event.client].since if event.client in held else event.t
-            held[event.client] = Claim(event.client, since, event.until)
+            held[event.client] = Claim(event.client, since, event.until, event.t)
 
 
 # --- (b) and (i) ---------------------------------------------------------------------------------------------------------
@@ -347,11 +348,12 @@ def beyond_mclt(events: list[Event], messages: Messages) -> Iterator[Violation]:
                     ends[key] = max(ends.get(key, 0), old["ends"])
         elif isinstance(event, Sent | Heard):
             knowledge.read(event, messages[at])
-        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s and event.address not in outside:
+        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
             key = (event.server, event.address, event.client)
             end = int(event.wall) + event.lease_s
             known = knowledge.known.get((event.server, event.address), 0)
-            if end > max(int(event.wall), known, ends.get(key, 0) - mclt_s) + mclt_s:
+            inside = event.t >= outside.get(event.address, 0.0)
+            if inside and end > max(int(event.wall), known, ends.get(key, 0) - mclt_s) + mclt_s:
                 text = (
                     f"{event.server} promised {dotted(event.address)} until {end}, {end - int(event.wall)} s from now; MCLT is {mclt_s} s"
                     f" and the partner knows {known}"
@@ -407,9 +409,9 @@ def differences(one: Final, other: Final) -> Iterator[Violation]:
 
 def zones_differ(events: list[Event]) -> Iterator[Violation]:
     """(f) Each name that an ACTIVE lease wants is there, and no client's address stands in the zone without a lease. What a lost disk
-    knew of the zone, nobody else knows on a plain link, so leftovers of it are not judged: `ddns check` finds them. That goes for the
-    DHCID of one, too: a name that is the address's own then has the right address under the wrong client, which is a conflict that the
-    operator is told of, and the loser of one gets no PTR (ddns.md 2.3, 2.4; simulator, seed tls1033)."""
+    knew of the zone, nobody else knows, so leftovers of it are not judged: `ddns check` finds them. That goes for the DHCID of one,
+    too: a name that is the address's own then has the right address under the wrong client, which is a conflict that the operator is
+    told of, and the loser of one gets no PTR (ddns.md 2.3, 2.4; simulator, seed tls1033)."""
     forgot = any(isinstance(event, Replaced) for event in events)
     for event in events:
         if not isinstance(event, Zones):

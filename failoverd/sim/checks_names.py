@@ -4,9 +4,11 @@ client that holds its address; (o) an address is offered to one client at a time
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
+from typing import NamedTuple
 
 from failoverd.dhcp.message import MessageType as Dhcp
-from failoverd.sim.trace import Answered, Booted, Chose, Committed, Event, GaveUp, Held, Moved, Named, Replaced, Started
+from failoverd.sim.trace import Answered, Booted, Chose, Committed, Event, GaveUp, Held, Moved, Named, Pinged, Replaced, Started
 from failoverd.sim.violation import Violation, dotted
 
 DOMAIN = ".dyn.example.test."
@@ -45,16 +47,26 @@ def partners_name_removed(events: list[Event]) -> Iterator[Violation]:
                     yield Violation("n", event.t, text)
 
 
+class Twice(NamedTuple):
+    """An address that was offered to a second client; `client`: the first one."""
+
+    server: str
+    client: bytes
+    address: int
+    violation: Violation
+
+
 def offered_twice(events: list[Event]) -> Iterator[Violation]:
     """(o) What a server has offered to a client that has not chosen yet, it offers to no other (safety.md 6). A client has one OFFER of a
-    pool at a time: another address of it takes the earlier one's place, from the moment at which it is pinged for the client (seed
-    ping12630), so that it is offered a little later."""
+    pool at a time: another address of it takes the earlier one's place. Where it is pinged first, from that moment, so that it is offered a
+    little later (seed ping12630)."""
     offers: dict[tuple[str, int], tuple[bytes, float]] = {}
-    pools: tuple[tuple[str, str, int, int], ...] = ()
-    found: list[tuple[str, bytes, int, Violation]] = []
+    pools: list[range] = []
+    pinged: dict[tuple[str, int], float] = {}
+    found: list[Twice] = []
     for event in events:
         if isinstance(event, Started):
-            pools = event.pools
+            pools = [range(first, last + 1) for _, _, first, last in event.pools]
         elif isinstance(event, Booted | Replaced):
             offers = {key: offer for key, offer in offers.items() if key[0] != event.server}
         elif isinstance(event, Committed):
@@ -62,18 +74,26 @@ def offered_twice(events: list[Event]) -> Iterator[Violation]:
                 offers.pop((event.server, address), None)
         elif isinstance(event, Chose):
             offers = {key: offer for key, offer in offers.items() if offer[0] != event.client}
+        elif isinstance(event, Pinged):
+            pinged[event.server, event.address] = event.t
         elif isinstance(event, Answered) and event.kind == Dhcp.OFFER:
             client, since = offers.get((event.server, event.address), (event.client, event.t))
             if client != event.client and event.t < since + RESERVED_S:
                 text = f"{event.server} offers {dotted(event.address)} to {host(event.client)}, offered to {host(client)} at {since:.1f}"
-                found.append((event.server, client, event.address, Violation("o", event.t, text)))
-            for _, _, first, last in pools:
-                if first <= event.address <= last:
-                    others = set(range(first, last + 1)) - {event.address}
-                    whose = event.server, event.client
-                    found = [f for f in found if f[:2] != whose or f[2] not in others or event.t > f[3].t + PINGED_S]
-                    mine = [k for k, v in offers.items() if k[0] == event.server and v[0] == event.client and first <= k[1] <= last]
+                found.append(Twice(event.server, client, event.address, Violation("o", event.t, text)))
+            asked_t = pinged.get((event.server, event.address), inf)
+            for pool in pools:
+                if event.address in pool:
+                    found = [each for each in found if not _had_another(each, event, pool, asked_t)]
+                    mine = [key for key, (whose, _) in offers.items() if (key[0], whose) == (event.server, event.client)]
                     for key in mine:
-                        del offers[key]
+                        if key[1] in pool:
+                            del offers[key]
             offers[event.server, event.address] = (event.client, event.t)
-    yield from (violation for *_, violation in found)
+    yield from (each.violation for each in found)
+
+
+def _had_another(twice: Twice, offer: Answered, pool: range, asked_t: float) -> bool:
+    """Whether the OFFER of the first client was none any more: the address that it is offered now was being pinged for it."""
+    its = (twice.server, twice.client) == (offer.server, offer.client) and twice.address in pool and twice.address != offer.address
+    return its and asked_t <= twice.violation.t and offer.t <= twice.violation.t + PINGED_S

@@ -111,9 +111,8 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
     stated = [(event.server, event.t) for event in events if isinstance(event, Stated) and event.what == PAIR_INIT]
     granted: dict[tuple[str, str], float] = {}
     promised: dict[tuple[str, int, bytes], float] = {}
-    skews: dict[
-        str, float
-    ] = {}  # of clocks that nobody has touched: they tell when an ACK was decided, before its commit (seed 6699)
+    # Of clocks that nobody has touched: they tell when an ACK was decided, before its commit (seed 6699).
+    skews: dict[str, float] = {}
     states: dict[tuple[str, str], str] = {}
     for event in events:
         if isinstance(event, Started):
@@ -126,7 +125,9 @@ def serves_too_early(events: list[Event]) -> Iterator[Violation]:
         elif isinstance(event, Fault) and event.what == "clock drifts":
             drifts.add(event.on)
             skews.pop(event.on, None)
-        elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s and event.address not in outside:
+        elif (
+            isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s and event.t >= outside.get(event.address, 0.0)
+        ):
             lease = (event.server, event.address, event.client)
             end_t, promised[lease] = promised.get(lease, 0.0), max(promised.get(lease, 0.0), event.t + event.lease_s)
             if event.t + event.lease_s <= end_t + SECOND_S:

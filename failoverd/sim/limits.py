@@ -4,17 +4,34 @@ is answered while some server may serve it; (h) memory and queues stay within th
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
 
 from failoverd.dhcp.message import MessageType as Dhcp
-from failoverd.sim.trace import Answered, Booted, Committed, Declared, Event, Look, Moved, Named, Quiet, Replaced, Reserved, Started
+from failoverd.sim.trace import (
+    Answered,
+    Booted,
+    Committed,
+    Crashed,
+    Declared,
+    Event,
+    Fault,
+    Look,
+    Moved,
+    Named,
+    Quiet,
+    Replaced,
+    Reserved,
+    Started,
+)
 from failoverd.sim.violation import Violation, dotted
 
 FREE, ACTIVE, BACKUP = 1, 2, 7
 ANSWERED_WITHIN_S = 120.0
 ACK_AGE_S = 6.0  # an ACK leaves at most this long after the step that made it (safety.md 5), and a second
+TOLD_S = 10.0  # what two servers tell each other when they meet
 UPDATES_A_MINUTE = 3000  # of 240 leases and their PTRs, all at once and some of it twice
 
 
@@ -75,9 +92,34 @@ class Pools:
         return "pair", "a"
 
 
-def reserved(events: list[Event]) -> set[int]:
-    """The addresses that are, or were, reserved: outside of their pool no rule of failover holds for them."""
-    return {event.address for event in events if isinstance(event, Reserved)}
+def reserved(events: list[Event]) -> dict[int, float]:
+    """The addresses that are, or were, reserved, and until when: outside of their pool no rule of failover holds for them. When the line is
+    gone from the files that goes on until both servers have met without it, and for what was granted until then."""
+    met_t = _unreserved(events)
+    until = {event.address: met_t for event in events if isinstance(event, Reserved)}
+    for event in events if until and met_t < inf else ():
+        if isinstance(event, Answered) and event.kind == Dhcp.ACK and event.address in until and event.t <= met_t:
+            until[event.address] = max(until[event.address], event.t + event.lease_s)
+    return until
+
+
+def _unreserved(events: list[Event]) -> float:
+    """When both servers, restarted without a reservation, have been in normal long enough to have told each other."""
+    gone = False
+    states: dict[tuple[str, str], str] = {}
+    booted: set[str] = set()
+    for event in events:
+        if isinstance(event, Fault) and event.what == "unreserve":
+            gone = True
+        elif isinstance(event, Booted) and gone:
+            booted.add(event.server)
+        elif isinstance(event, Crashed):
+            states = {key: state for key, state in states.items() if key[0] != event.server}
+        elif isinstance(event, Moved):
+            states[event.server, event.relationship] = event.state
+            if len(booted) > 1 and {server for server, _ in states} == booted and set(states.values()) == {"normal"}:
+                return event.t + TOLD_S
+    return inf
 
 
 def before_its_time(events: list[Event]) -> Iterator[Violation]:
@@ -88,6 +130,8 @@ def before_its_time(events: list[Event]) -> Iterator[Violation]:
     pools, mclt_s = Pools(Started(0.0, "", 0, ())), 0
     down: dict[tuple[str, str], float] = {}
     left: dict[tuple[str, str], tuple[float, float]] = {}  # when partner-down was left, and since when it had been
+    commits: Counter[str] = Counter()
+    left_at: dict[tuple[str, str], int] = {}  # how many commits there were by then
     booted: dict[str, float] = {}
     declared: dict[tuple[str, str], float] = {}
     for event in events:
@@ -98,6 +142,7 @@ def before_its_time(events: list[Event]) -> Iterator[Violation]:
             booted[event.server] = event.t
         elif isinstance(event, Committed):
             owners.committed(event)
+            commits[event.server] += 1
         elif isinstance(event, Declared):
             declared[event.server, event.relationship] = event.t
             if event.since_t:
@@ -107,17 +152,19 @@ def before_its_time(events: list[Event]) -> Iterator[Violation]:
                 since = down.pop((event.server, event.relationship), None)
                 if since is not None:
                     left[event.server, event.relationship] = event.t, since
+                    left_at[event.server, event.relationship] = commits[event.server]
             elif event.state == "partner-down":
                 key = event.server, event.relationship
                 left_t, since = left.get(key, (inf, 0.0))
-                # It fell before it had left partner-down on disk, and told nobody: it is there as before.
-                as_before = left_t <= booted.get(event.server, 0.0) and declared.get(key, 0.0) <= left_t
+                # It fell before it had left partner-down on disk, and told nobody: it is there as before. One commit was on its way.
+                on_disk = commits[event.server] > left_at.get(key, 0) + 1
+                as_before = left_t <= booted.get(event.server, 0.0) and declared.get(key, 0.0) <= left_t and not on_disk
                 down.setdefault(key, since if as_before else event.t)
         elif isinstance(event, Answered) and event.kind == Dhcp.ACK and event.lease_s:
             hw, before = owners.taken.pop((event.server, event.address), ("", None))
             relationship, primary = pools.of(event.address)
             own = FREE if event.server == primary else BACKUP
-            if before is None or hw != event.client.hex() or before.state == own or event.address in outside:
+            if before is None or hw != event.client.hex() or before.state == own or event.t < outside.get(event.address, 0.0):
                 continue
             what = (
                 f"{event.server} gave {dotted(event.address)}, which was in binding state {before.state}, to {event.client.hex()}"

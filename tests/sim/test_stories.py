@@ -78,6 +78,8 @@ def test_an_untrue_pair_init_excuses_what_was_held_then_and_nothing_else() -> No
     assert [violation.t for violation in two_holders(renewed)] == [20.0], "a server renewed it, and knew of it"
     later = [*held, stated, Held(20.0, "c3", 9, 80.0), Held(30.0, "c4", 9, 90.0)]
     assert [violation.t for violation in two_holders(later)] == [30.0]
+    given = [*held, stated, Held(12.0, "c3", 9, 90.0), stated._replace(server="b"), Held(20.0, "c4", 9, 80.0)]
+    assert [violation.t for violation in two_holders(given)] == [20.0], "typed at both at once, and the second answered later"
     true = [*held, stated._replace(untrue=False), Held(20.0, "c3", 7, 80.0)]
     assert [violation.t for violation in two_holders(true)] == [20.0]
 
