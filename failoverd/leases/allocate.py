@@ -105,8 +105,7 @@ def refusal(lease: Lease, client: bytes, rights: Rights, now: int, *, holds: boo
         # Its last client, which has it no longer, waits as well: whoever forgot may have given it to another since (seed 2286).
         return "" if rested or (same and holds) else NOT_BEFORE
     if may is May.REWOUND:
-        # Before its horizon a partner in partner-down has not used it; but a dhcpd waits for none, and an earlier copy knows of none
-        # (safety.md 12, 15).
+        # A partner in partner-down has not used it before what it knew was over; an earlier copy cannot tell what (safety.md 12, 15).
         kept = not rights.wait_all or (now < lease.horizon and not rights.outdated and not perhaps_used(lease, rights))
         if same and lease.rewind is BindingState.ACTIVE and kept:
             return ""

@@ -40,13 +40,14 @@ def limit(lease: Lease, rights: Rights, now: int) -> int:
 
 
 def perhaps_used(lease: Lease, rights: Rights) -> bool:
-    """In partner-down declared in doubt: whether a dhcpd that was in partner-down before it fell may have given this address away, though
-    our lease runs, or ran until now. A failoverd waits MCLT beyond every potential expiry; a dhcpd frees at the end that it knows, and what
-    we had granted without contact it never heard of (safety.md 12; simulator, seed dhcpd200007)."""
+    """In partner-down declared in doubt: whether the partner may have given this address away, if it was in partner-down itself before it
+    fell, though our lease runs or ran until now. A failoverd waits MCLT beyond every potential expiry that it knows, and nothing of ours
+    that it never heard of lasts longer (simulator, seed 16591); a dhcpd frees at the end that it knows (safety.md 12; dhcpd200007)."""
     since = rights.partner_down_since
-    if since is None or not (rights.wait_all and rights.bound_end) or lease.starts >= since:
+    if since is None or not rights.wait_all or lease.starts >= since:
         return False
-    return lease.acked_end - max(rights.slack_s, rights.behind_s) < since
+    kept = lease.acked_end if rights.bound_end else max(lease.ends, lease.acked)
+    return kept - max(rights.slack_s, rights.behind_s) < since
 
 
 def promise(lease: Lease, want_s: int, rights: Rights, now: int) -> Promise | None:

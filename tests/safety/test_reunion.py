@@ -133,7 +133,18 @@ def test_a_server_that_was_alone_past_its_bound_gives_its_clients_their_own_addr
     lease = Lease(1, BindingState.EXPIRED, hw=HW, ends=1010, horizon=1100, rewind=BindingState.ACTIVE, owed=True)
     assert not refusal(lease, lease.client, rights, 1050)
     assert refusal(lease, lease.client, rights, 1110), "the partner may have given it away since"
+    assert refusal(lease, lease.client, replace(rights, slack_s=60), 1050), "by its clock the lease was over before"
     assert refusal(lease, lease.client, replace(rights, outdated=True), 1050)
+    assert refusal(lease, lease.client, replace(rights, bound_end=True), 1050), "a dhcpd goes by the end that it knows"
+
+
+def test_a_lease_that_the_partner_never_heard_of_is_not_its_clients_again_past_the_bound() -> None:
+    """Seed 16591. a had granted x behind a cut and fell; b was told partner-down, gave x to another MCLT later, and fell. a, told
+    partner-down, gave x to its client again since its horizon had not passed, of which b knew nothing."""
+    rights = Rights(True, own=BindingState.FREE, wait_all=True, rewind=True, partner_down_since=1000, wait_mclt_s=60)
+    lease = Lease(1, BindingState.EXPIRED, hw=HW, ends=990, horizon=1100, rewind=BindingState.ACTIVE, owed=True)
+    assert refusal(lease, lease.client, rights, 1050)
+    assert not refusal(replace(lease, acked=1080), lease.client, rights, 1050), "it knew that end"
 
 
 def test_the_last_client_of_a_resting_address_waits_unless_it_holds_it() -> None:
