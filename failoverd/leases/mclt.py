@@ -27,7 +27,7 @@ def limit(lease: Lease, rights: Rights, now: int) -> int:
     What an earlier copy of the database says that the partner acked, it may have seen past (safety.md 15): that counts nothing. A dhcpd in
     partner-down frees a lease at the end that it knows, or MCLT after its entry, and waits no MCLT beyond that end: at a lone boot
     neither do we (simulator, seed dhcpd3845)."""
-    if rights.frozen or perhaps_used(lease, rights):
+    if rights.frozen or (lease.state is BindingState.ACTIVE and perhaps_used(lease, rights)):
         return now
     told = 0 if rights.outdated else lease.acked
     early = max(rights.slack_s, rights.behind_s)

@@ -147,6 +147,20 @@ def test_a_lease_that_the_partner_never_heard_of_is_not_its_clients_again_past_t
     assert not refusal(replace(lease, acked=1080), lease.client, rights, 1050), "it knew that end"
 
 
+@pytest.mark.parametrize("beside_dhcpd", [False, True])
+def test_what_waited_past_the_bound_is_given_when_the_wait_is_over(beside_dhcpd: bool) -> None:
+    """What the partner may have used was never granted again: nothing could be promised on an address that nobody had since."""
+    rights = Rights(
+        True, own=BindingState.FREE, wait_all=True, partner_down_since=1000, wait_mclt_s=60, mclt_s=60, bound_end=beside_dhcpd
+    )
+    lease = Lease(1, BindingState.FREE)
+    assert refusal(lease, HW, rights, 1050)
+    assert not refusal(lease, HW, rights, 1070)
+    granted = promise(lease, 3600, rights, 1070)
+    assert granted is not None
+    assert granted.give_s == 60
+
+
 def test_the_last_client_of_a_resting_address_waits_unless_it_holds_it() -> None:
     """Seed 2286. x was c30's last, as the copy and the partner knew; the server that was put back had given it to another since."""
     rights, free = Rights(True, own=BindingState.FREE), Lease(1, hw=HW, ends=900, not_before=1100)
