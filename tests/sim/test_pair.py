@@ -61,11 +61,12 @@ def test_seeds_with_the_ping_check() -> None:
     assert pinged > 100
 
 
-@pytest.mark.parametrize("seed", ["host3", "host12", "host19"])
-def test_seeds_with_a_reservation(seed: str) -> None:
+@pytest.mark.parametrize(("seed", "holders", "removed"), [("host3", "b", False), ("host12", "b", False), ("host19", "ab", True)])
+def test_seeds_with_a_reservation(seed: str, holders: str, removed: bool) -> None:
     """In 19 it is removed while the host has a lease, of which the other server knows nothing; in 3 and 12 one server alone has it."""
     result = run(seed)
-    assert result.terms.reserved
+    assert result.terms.reserved == holders
+    assert any(isinstance(event, Fault) and event.what == "unreserve" for event in result.trace.events) is removed
     assert not result.violations, result.violations[:3]
 
 
