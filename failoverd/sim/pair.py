@@ -30,6 +30,17 @@ OTHERS = (  # names of other hosts, one of them called like a client
 )
 PLACES = (Segment("link", 0), Segment("relayed", RELAY))  # in the order of the pools
 
+ZONES = """[[ddns.zone]]
+target = "main"
+name = "dyn.example.test."
+primaries = ["10.10.0.53"]
+key-file = "/etc/failoverd/ddns.key"
+[[ddns.zone]]
+target = "main"
+name = "10.in-addr.arpa."
+primaries = ["10.10.0.53"]
+key-file = "/etc/failoverd/ddns.key"
+"""
 TEXT = """
 site = "sim"
 [servers.a]
@@ -60,16 +71,6 @@ ddns = {{ domain = "dyn.example.test." }}
 range = ["10.20.0.10-10.20.0.{last}"]
 relationship = "{second}"
 {reservation}
-[[ddns.zone]]
-target = "main"
-name = "dyn.example.test."
-primaries = ["10.10.0.53"]
-key-file = "/etc/failoverd/ddns.key"
-[[ddns.zone]]
-target = "main"
-name = "10.in-addr.arpa."
-primaries = ["10.10.0.53"]
-key-file = "/etc/failoverd/ddns.key"
 """
 RELATIONSHIPS = """
 [[relationship]]
@@ -137,7 +138,7 @@ class Terms:
         told = self._relationship("pair", "a", "b", 647) + (self._relationship("reverse", "b", "a", 648) if self.both_ways else "")
         ping = str(self.ping).lower()
         reserved = RESERVATION.format(mac=f"02:00:00:00:00:{HOST:02x}", host=self.reservation & 0xFF)
-        text = TEXT.format(
+        text = (TEXT + ZONES).format(
             relationships=told,
             second=second,
             last=FIRST + self.pool - 1,

@@ -20,6 +20,7 @@ from failoverd.notes import Note
 from failoverd.ports import ClientSend, DnsAnswer, DnsQuery, DnsUpdate, Now, Output, ProbeAnswer
 from failoverd.sim.master import Master
 from failoverd.sim.network import Peer, Tcp
+from failoverd.sim.pair import TLS, ZONES
 from failoverd.sim.server import RELATIONSHIP, Server
 from failoverd.sim.trace import Answered, Booted, Crashed, Event, Moved, Sent, Trace
 from failoverd.sim.world import World
@@ -67,18 +68,7 @@ ddns = {{ domain = "dyn.example.test." }}
 [[subnet.pool]]
 range = ["10.10.0.10-10.10.0.{last}"]
 relationship = "pair"
-[[ddns.zone]]
-target = "main"
-name = "dyn.example.test."
-primaries = ["10.10.0.53"]
-key-file = "/etc/failoverd/ddns.key"
-[[ddns.zone]]
-target = "main"
-name = "10.in-addr.arpa."
-primaries = ["10.10.0.53"]
-key-file = "/etc/failoverd/ddns.key"
 """
-TLS = 'tls = { cert-file = "/tls/{server}.pem", key-file = "/tls/{server}.key", ca-file = "/tls/ca.pem" }'
 TERMS = {
     "mclt": "60s",
     "lease": "10m",
@@ -100,7 +90,7 @@ def config(terms: dict[str, str]) -> Config:
     values["secondary"] = "b" if values["primary"] == "a" else "a"
     for role in ("primary", "secondary"):
         values[f"{role}_address"] = dotted(ADDRESS[str(values[role])])
-    return parse_text(TEXT.format(last=last, **values), "scenario.toml")
+    return parse_text((TEXT + ZONES).format(last=last, **values), "scenario.toml")
 
 
 class Steady(Random):
