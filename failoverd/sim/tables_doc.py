@@ -240,7 +240,7 @@ def allocation() -> list[str]:
         "A dhcpd in partner-down frees a lease at the end that it knows. So beside a dhcpd a server that was booted alone promises",
         "nothing beyond the end that the dhcpd acked, or MCLT after the last contact: renewals get what remains (`acked-remaining`).",
         "Told partner-down only when that bound had passed, it goes on so with each lease whose acked end had passed by then: the",
-        "dhcpd may have used its address.",
+        "dhcpd may have used its address. Beside a failoverd, so with each lease that had ended by then.",
         "",
     ]
 
