@@ -137,7 +137,11 @@ def test_what_is_granted_long_after_the_last_contact_is_no_renewal_in_the_last_i
 def test_a_grant_that_was_told_by_name_is_no_other_when_it_is_renewed() -> None:
     """Seed dhcpd2845: the dhcpd in partner-down gave away what had been released to it, met its partner, and renewed it in normal."""
     wall = float(EPOCH)
-    met = [Moved(60.0, "b", "normal"), Answered(70.0, "b", wall + 70, 5, b"\1two", 1, 100), Held(70.0, "two", 1, 170.0)]
+    met: list[Event] = [
+        Moved(60.0, "b", "normal"),
+        Answered(70.0, "b", wall + 70, 5, b"\1two", 1, 100),
+        Held(70.0, "two", 1, 170.0),
+    ]
     assert holes_of([*doubled("b", "communications-interrupted", "partner-down"), *met]) == [REUSE, REUSE]
 
 
