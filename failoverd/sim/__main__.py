@@ -54,7 +54,7 @@ def smaller(seed: str, check: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run, print, tell how to repeat what went wrong."""
     parser = argparse.ArgumentParser(prog="python -m failoverd.sim", description=__doc__)
-    sorts = "tls1, ping1, dhcpd1, host1, short1, wide1, crowd1, long1 are of that sort, relay1 tells that story"
+    sorts = "tls1, ping1, dhcpd1, host1, clock1, short1, wide1, crowd1, long1 are of that sort, relay1 tells that story"
     parser.add_argument("--seed", default="1", help=f"a number, or a word: {sorts}")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--trace", metavar="FILE", help="write every event of the runs to FILE, one a line")
