@@ -35,7 +35,7 @@ async def start() -> AsyncIterator[Start]:
     async with contextlib.AsyncExitStack() as stack:
         # Not below pytest's directory: other users connect here, and every starting pytest closes that one to them.
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failoverd-api-")))
-        place.chmod(0o755)  # noqa: ASYNC240
+        place.chmod(0o755)  # noqa: ASYNC240 (nobody waits meanwhile)
 
         async def run(**config: Any) -> Running:
             settings = Config(str(place / "api.sock"), **config)

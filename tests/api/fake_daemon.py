@@ -360,7 +360,7 @@ class FakeStore:
     async def backup(self, path: str) -> None:
         if self.error is not None:
             raise self.error
-        Path(path).write_bytes(b"0123456789")  # noqa: ASYNC240
+        Path(path).write_bytes(b"0123456789")  # noqa: ASYNC240 (nobody waits meanwhile)
 
     async def events(self, limit: int) -> list[Past]:
         return self.past[:limit]

@@ -50,7 +50,7 @@ class History:
         self.disk.execute("CREATE TABLE IF NOT EXISTS row (key BLOB PRIMARY KEY, record TEXT)")
         self.disk.execute("CREATE TABLE IF NOT EXISTS lease (address INTEGER PRIMARY KEY, record TEXT)")
         self.client = DnsClient(plan.zones, udp_waits_s=(0.3, 0.5), tcp_connect_s=0.5, tcp_reply_s=1.0, fudge_s=FUDGE_S)
-        self.trace = open(home / f"{seed}.trace", "a", buffering=1)  # noqa: SIM115
+        self.trace = open(home / f"{seed}.trace", "a", buffering=1)  # noqa: SIM115 (open until the process is killed)
         self.tell("boot", "")
         self.leases: dict[int, Lease] = {}
         for address, record in self.disk.execute("SELECT address, record FROM lease"):

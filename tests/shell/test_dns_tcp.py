@@ -102,7 +102,7 @@ async def test_one_connection_for_many_and_answers_in_any_order(key_file: Path) 
     master = await TcpMaster(serve).start()
     client = client_for(key_file, master.port)
     first = ask(client, batch(1))
-    while not master.seen:  # noqa: ASYNC110
+    while not master.seen:  # noqa: ASYNC110 (a list: no event tells of it)
         await asyncio.sleep(0.01)
     rest = [ask(client, batch(n)) for n in range(2, 6)]
     answers = await asyncio.wait_for(asyncio.gather(first, *rest), 5)
