@@ -397,7 +397,6 @@ def _grant(question: Question, house: House, lease: Lease, rights: Rights, subne
     waits = _ping_first(question, house, lease, rights, subnet, check=False)
     if waits is not None:
         return waits
-    house.table.take_offer(lease.address)
     house.unheard.served(question.client.key)
     named = house.name(lease.address, subnet, question.client, question.asked)
     return _acked(question, ACKED, lease, _leased(question, lease, rights, given, named), subnet, given.give_s, named)

@@ -174,7 +174,7 @@ class LeaseTable:
     def offer(self, address: int, client: bytes, mono: float) -> None:
         """Reserve an address in memory for this client, in the place of what it was offered of the same pool before."""
         state = self.pool_of(address)
-        for earlier in [each for each in self._offered.get(client, ()) if self.pool_of(each) is state]:
+        for earlier in [each for each in self._offered.get(client, ()) if each != address and self.pool_of(each) is state]:
             self._drop_offer(earlier)
         self._reserve(address, client, mono)
         self._offered.setdefault(client, []).append(address)
@@ -220,11 +220,11 @@ class LeaseTable:
 
     def _drop_offer(self, address: int) -> None:
         self._forget(self._offers.pop(address).client, address)
-        state = self.pool_of(address)
-        if state is not None:
-            state.barren.clear()
-            if address not in self._rows:
-                state.returned[address] = None
+        state, row = self.pool_of(address), self._rows.get(address)
+        if state is not None and row is None:
+            state.returned[address] = None
+        elif state is not None and row is not None:
+            state.barren.pop(row.state, None)  # a free one can be given again
 
     def _forget(self, client: bytes, address: int) -> None:
         held = self._offered.get(client)
