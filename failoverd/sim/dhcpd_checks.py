@@ -108,13 +108,14 @@ def without(final: Final, addresses: set[int]) -> Final:
 
 
 class Grant(NamedTuple):
-    """An ACK: until when by the server's clock, given at `t`. `settled`: the server was in normal; `down_t`: since when the dhcpd had been
-    in partner-down, inf when it was not."""
+    """An ACK: until when by the server's clock, given at `t`, lasting until `until_t`. `settled`: the server was in normal; `down_t`: since
+    when the dhcpd had been in partner-down, inf when it was not."""
 
     server: str
     client: bytes
     end: int
     t: float
+    until_t: float
     settled: bool
     down_t: float
 
@@ -177,7 +178,7 @@ class Holes:
         remains = any(each.server == event.server and each.client == event.client and end <= each.end + 1 for each in grants)
         if event.server == self.name or not remains:  # ours may say what remains of a grant, which is no new one (seed dhcpd2405)
             settled = self.states.get(event.server) == "normal"
-            grants.append(Grant(event.server, event.client, end, event.t, settled, self._down_t))
+            grants.append(Grant(event.server, event.client, end, event.t, event.t + event.lease_s, settled, self._down_t))
 
     def _read(self, event: Heard) -> None:
         framer = self._framers.setdefault((event.server, event.wire), Framer())
@@ -203,13 +204,13 @@ class Holes:
         client, until = self._overtaken.get(address, (b"", 0.0))
         if until > t and client != acks[-1].client:
             return OVERTAKEN
-        given, before = acks[-1], None  # when this client had it first, which it has renewed since (seed dhcpd2845)
-        for each in reversed(acks):
-            if each.client != given.client:
-                before = each
-                break
-            given = each
-        if before is None or given.server != self.name or before.server == self.name:
+        given, others = acks[-1], acks[:-1]  # and when this client had it first, which it has renewed since (seed dhcpd2845)
+        while others and others[-1].client == given.client:
+            given = others.pop()
+        # The dhcpd may have given it to others before, whose leases have ended meanwhile (seed dhcpd13835).
+        ours = (each for each in reversed(others) if each.server != self.name and each.client != given.client and each.until_t > t)
+        before = next(ours, None)
+        if before is None or given.server != self.name:
             return ""
         apart_t = next((each for each in self._apart_t if each >= before.t), inf)
         if before.end > self._heard.get(address, 0) and before.settled and apart_t - before.t <= self._delay_s + UNNOTICED_S:

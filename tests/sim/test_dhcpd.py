@@ -30,7 +30,7 @@ def answers(events: list[Event]) -> Counter[tuple[str, int]]:
     return Counter((event.server, event.kind) for event in events if isinstance(event, Answered))
 
 
-@pytest.mark.parametrize("seed", [f"dhcpd{n}" for n in (2, 3, 6, 20, 104, 139, 222, 324, 2845, 3845, 7004, 200007)])
+@pytest.mark.parametrize("seed", [f"dhcpd{n}" for n in (2, 3, 6, 20, 104, 139, 222, 324, 2845, 3845, 7004, 13835, 200007)])
 def test_a_run_with_a_dhcpd_has_no_violation(seed: str) -> None:
     result = run(seed)
     assert not result.violations, result.violations[:5]
@@ -142,7 +142,20 @@ def test_a_grant_that_was_told_by_name_is_no_other_when_it_is_renewed() -> None:
         Answered(70.0, "b", wall + 70, 5, b"\1two", 1, 100),
         Held(70.0, "two", 1, 170.0),
     ]
-    assert holes_of([*doubled("b", "communications-interrupted", "partner-down"), *met]) == [REUSE, REUSE]
+    given = doubled("b", "communications-interrupted", "partner-down")
+    assert holes_of([*given, *met]) == [REUSE, REUSE]
+
+
+def test_what_a_dhcpd_gave_away_it_may_give_to_a_third_client_when_that_lease_has_ended() -> None:
+    """Seed dhcpd13835: it never heard of the first client's renewal."""
+    wall = float(EPOCH)
+    events = doubled("b", "normal", "partner-down")
+    events[7:] = [Answered(20.0, "b", wall + 20, 5, b"\1two", 1, 20), Held(20.0, "two", 1, 40.0)]
+    third: list[Event] = [Answered(50.0, "b", wall + 50, 5, b"\1three", 1, 20), Held(50.0, "three", 1, 70.0)]
+    assert holes_of([*events, *third]) == [RENEWAL, RENEWAL]
+    events[7:] = [Answered(20.0, "b", wall + 20, 5, b"\1two", 1, 200), Held(20.0, "two", 1, 220.0)]
+    late: list[Event] = [Answered(120.0, "b", wall + 120, 5, b"\1three", 1, 20), Held(120.0, "three", 1, 140.0)]
+    assert holes_of([*events, *late]) == [RENEWAL, ""], "the first lease has ended, the second is its own"
 
 
 def test_what_a_dhcpd_told_before_it_was_normal_is_stranded_with_its_link() -> None:
