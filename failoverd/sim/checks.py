@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from failoverd.dhcp.message import MessageType as Dhcp
 from failoverd.failover import message as wire
 from failoverd.failover.message import Framer, Message, MessageType, OptionCode, PartnerError
+from failoverd.sim.checks_epochs import nothing_to_resolve
 from failoverd.sim.checks_links import unused_told
 from failoverd.sim.checks_names import offered_twice, partners_name_removed
 from failoverd.sim.checks_pings import offered_in_use, offered_unasked
@@ -487,8 +488,7 @@ CHECKS: tuple[Callable[[list[Event]], Iterator[Violation]], ...] = (
     dhcpd_ended,
 )
 
-
-LINK_CHECKS: tuple[Callable[[list[Event], Messages], Iterator[Violation]], ...] = (told_before_commit, beyond_mclt, unused_told)
+LINK_CHECKS: tuple[Callable[..., Iterator[Violation]], ...] = (told_before_commit, beyond_mclt, unused_told, nothing_to_resolve)
 
 
 def judge(events: list[Event]) -> list[Violation]:

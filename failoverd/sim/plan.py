@@ -27,7 +27,9 @@ STORIES = (
     *("relay", "nobody", "copied", "slowly", "crossing", "empty"),
 )
 # Told by seeds of the name alone (strikes_named.py).
-NAMED = ("refused", "resting", "corrected", "between", "piecemeal", "returning", "unagreed")
+NAMED = ("refused", "resting", "corrected", "between", "piecemeal", "returning", "silent", "unagreed")
+# A survivor that stands still, is declared dead and started again within 60 s goes on (safety.md 12): no judge knows that it was not dead.
+WITHOUT = {"returning": ("pause",), "silent": ("pause",)}
 STORY_T = 50.0  # by then a new pair has said all that it has to say
 STORY_LEASES = {  # how many MCLTs a lease lasts
     "nobody": (6, 8),
@@ -188,7 +190,7 @@ def _told(world: World, story: str) -> Plan:
         mclt_s=mclt_s,
         lease_s=mclt_s * rng.choice(times),
         delay_s=15,
-        window=1 if story in ("slowly", "piecemeal", "returning", "unagreed") else rng.choice((1, 3, 10, 100)),
+        window=1 if story in ("slowly", "piecemeal", "returning", "silent", "unagreed") else rng.choice((1, 3, 10, 100)),
         pool=rng.choice((3, 3, 4) if story == "apart" else (3, 4, 5)),
         clients=rng.choice((12, 14)),
         skew_s=(rng.uniform(-most, most), rng.uniform(-most, most)),
@@ -201,7 +203,7 @@ def _told(world: World, story: str) -> Plan:
     )
     until_t = STORY_T + 6.0 * mclt_s + 1.5 * terms.lease_s
     blows = [Blow(0, STORY_T + rng.random(), story)]
-    kinds = _kinds(world, rng) or ["cut"]
+    kinds = [kind for kind in _kinds(world, rng) if kind not in WITHOUT.get(story, ())] or ["cut"]
     mean_s, t = rng.choice((40.0, 150.0, 400.0)), STORY_T
     while (t := t + rng.expovariate(1 / mean_s)) < until_t:
         blows.append(Blow(len(blows), t, rng.choice(kinds)))

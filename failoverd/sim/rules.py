@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from failoverd.sim import checks, checks_links, checks_names, checks_pings, checks_server, dhcpd_checks, limits
+from failoverd.sim import checks, checks_epochs, checks_links, checks_names, checks_pings, checks_server, dhcpd_checks, limits
 
 
 class Rule(NamedTuple):
@@ -39,6 +39,7 @@ LETTERS: dict[Callable[..., object], str] = {
     checks_names.partners_name_removed: "n",
     checks_names.offered_twice: "o",
     checks_links.unused_told: "u",
+    checks_epochs.nothing_to_resolve: "v",
     checks_pings.offered_in_use: "p",
     checks_pings.offered_unasked: "q",
     dhcpd_checks.dhcpd_ended: "x",
@@ -97,7 +98,7 @@ RULES = (
     Rule(
         17,
         "epoch",
-        (checks.two_holders, checks.never_quiet),
+        (checks_epochs.nothing_to_resolve, checks.two_holders, checks.never_quiet),
         ("tests/safety/test_rules.py::test_rule_17_each_partner_down_raises_the_epoch", "tests/safety/test_epochs.py::"),
     ),
     Rule(18, "UPDDONE, and rejected addresses", (checks.never_quiet, checks.two_holders)),

@@ -122,11 +122,35 @@ class NamedStory(Story):
             (4.0, lambda: self.falls(a)),
             (0.5, lambda: self.told(b)),
             (0.5, lambda: self.come(self.first, b)),
-            (2.0 * self.mclt_s, lambda: self.far(4.0)),
+            (2.0 * self.mclt_s, lambda: self.far(1.0)),
             (0.5, a.boot),
-            (0.5, lambda: self.once(self._recovered, lambda: self.come(self.second, b))),
+            (0.5, lambda: self.once(self._nearly_told, lambda: self.come(self.second, b))),
+            (0.1, lambda: self.once(self._recovered, lambda: self.far(4.0))),
             (0.1, lambda: self.press(self.third, a)),
             (4.0 * self.mclt_s, lambda: None),
+        )
+
+    def _nearly_told(self) -> bool:
+        """Whether b has one answer left to give of those that a has asked for."""
+        endpoints = self.b.node.endpoints.values() if self.b.node is not None else ()
+        requests = [each.updates.request for each in endpoints if each.updates.request is not None]
+        return bool(requests) and all(len(request.remaining) <= 1 for request in requests)
+
+    def silent(self) -> None:
+        """safety.md 17: a is alone and grants nothing, falls, and b is told so and goes on. When they meet there is nothing to resolve: a
+        recovers from b."""
+        a, b = self.a, self.b
+        self.come(self.first, b)
+        self.play(
+            "silent",
+            (4.0, self.part),
+            (0.5, lambda: self.come(self.first, b)),
+            (self.rng.uniform(18.0, 30.0), lambda: self.falls(a)),
+            (0.5, lambda: self.told(b)),
+            (1.0, lambda: self.press([*self.first, *self.second], b)),
+            (self.rng.uniform(5.0, 40.0), self.heal),
+            (0.5, a.boot),
+            (self.mclt_s, lambda: None),
         )
 
     def unagreed(self) -> None:
@@ -155,5 +179,6 @@ NAMED: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "between": (NamedStory, NamedStory.between),
     "piecemeal": (NamedStory, NamedStory.piecemeal),
     "returning": (NamedStory, NamedStory.returning),
+    "silent": (NamedStory, NamedStory.silent),
     "unagreed": (NamedStory, NamedStory.unagreed),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from failoverd.failover.clock_memory import ClockMemory
 from failoverd.failover.endpoint import Endpoint
+from failoverd.failover.epochs import Then
 from failoverd.failover.updates import Updates
 from failoverd.node_house import House
 from tests.sim.known_bad import Mutant, Plant, put
@@ -51,6 +52,11 @@ def what_is_told_again_from_before_a_loss_ends_the_rest() -> None:
             self.record.rested = rested
 
     put(Updates, "_take", wrong)
+
+
+@mutant("17", seeds="tlssilent")
+def epochs_are_ignored() -> None:
+    put(Endpoint, "_by_epoch", lambda self: (Then.STATES, ""))
 
 
 @mutant("25", seeds="tlsunagreed")
