@@ -17,6 +17,7 @@ from failoverd.dhcp.client import Client
 from failoverd.dhcp.probing import Probing
 from failoverd.dhcp.scope import Subnet
 from failoverd.dhcp.unheard import Unheard
+from failoverd.failover.clock_memory import UNKNOWN_OFFSET_S
 from failoverd.failover.conflicts import Conflict
 from failoverd.failover.dialect import FACTS, NAMES
 from failoverd.failover.endpoint import Endpoint
@@ -38,7 +39,6 @@ from failoverd.ports import ClientSend, Kind, Now, Origin, Output, Stored, Write
 
 RECLAIM_AT_ONCE = 500  # leases that the clock may change in one step; the rest follows at once in the next
 UNUSED = frozenset({BindingState.FREE, BindingState.BACKUP})
-CLOCKS_DIFFER_S = 60  # the two servers' clocks may, while the offset is unknown (safety.md 10)
 
 
 class House(HostTalk):
@@ -172,7 +172,7 @@ class House(HostTalk):
         lease, endpoint = self.table.get(address), self.endpoint_at(address)
         if endpoint is not None and endpoint.dialect >= NAMES:
             return False
-        if lease.state is not BindingState.ACTIVE or lease.partner_cltt + CLOCKS_DIFFER_S <= lease.cltt:
+        if lease.state is not BindingState.ACTIVE or lease.partner_cltt + UNKNOWN_OFFSET_S <= lease.cltt:
             return False
         return owner == "" or guard(lease.hw, lease.client_id, name) == owner
 

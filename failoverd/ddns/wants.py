@@ -81,9 +81,8 @@ class Claims:
 
     def __init__(self) -> None:
         self._by_name: dict[str, dict[int, Claim]] = {}
-        self._crowds: dict[
-            str, dict[str, dict[int, None]]
-        ] = {}  # name that more than a few want -> DHCID -> addresses, as they came
+        # Name that more than a few want -> DHCID -> addresses, as they came.
+        self._crowds: dict[str, dict[str, dict[int, None]]] = {}
 
     def enter(self, name: str, claim: Claim) -> None:
         """A claim in its place, or at the end of the line, where one stands that another client had at its address."""

@@ -389,9 +389,8 @@ class Links:
         """Contact is proven by the partner's send time, put into our clock. Not before its STATE on this link: until then it may be in
         partner-down for long, and what it sends says nothing of when it went there (safety.md 11, 17)."""
         record = self.record
-        record.proven = min(
-            int(now.wall), max(record.proven, self.by_our_clock(message.time))
-        )  # both clocks may have been set back
+        sent = max(record.proven, self.by_our_clock(message.time))
+        record.proven = min(int(now.wall), sent)  # both clocks may have been set back
 
     def by_our_clock(self, theirs: int) -> int:
         """A time that the partner tells on an established link, which has measured the offset."""

@@ -125,6 +125,7 @@ class Updates(UpdateQueue):
         assert binding.state is not None
         xid = self.in_flight.get(binding.address)
         flight = self.flights[xid] if xid is not None else None
+        starts = 0 if self.terms.partner_is_dhcpd else binding.starts or 0  # a dhcpd tells the time of either's transaction
         verdict = judge(
             self.house.table.get(binding.address),
             binding.state,
@@ -132,9 +133,7 @@ class Updates(UpdateQueue):
             client_id=binding.client_id,
             potential=binding.potential or 0,
             cltt=binding.cltt or 0,
-            starts=(binding.starts or 0)
-            if not self.terms.partner_is_dhcpd
-            else 0,  # a dhcpd tells the time of either's transaction
+            starts=starts,
             flags=binding.flags or 0,
             announced=flight.state if flight is not None else None,
             announced_cltt=flight.cltt if flight is not None else 0,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from failoverd.leases.lease import FLAG_BOOTP, FLAG_RESERVED, BindingState, Lease
 
 LONGEST_HW = 21  # htype and chaddr (6.3 step 5)
-LONGEST_SLACK_S = 65  # dhcpd's tolerance; ours is never larger
+LONGEST_SLACK_S = 65  # dhcpd's tolerance: no end is taken earlier than by that, however far apart the clocks are
 
 # Option 21, failover-protocol.md 2.4.
 FATAL_CONFLICT = 2
@@ -139,9 +139,8 @@ def judge(
         told = BindingState(state)
     except ValueError:
         return Verdict(False, MISC, f"{_dotted(lease.address)}: binding status {state} is unknown")
-    crossed = (
-        announced is not None and told is not ACTIVE
-    )  # the partner judges by the duel, and nobody's lease hangs on what it told
+    # Crossed: the partner judges by the duel, and nobody's lease hangs on what it told.
+    crossed = announced is not None and told is not ACTIVE
     # What the partner took from us it tells without a client-last-transaction-time; its state began after the copy was made.
     if outdated and not crossed and (not lease.owed or max(cltt, starts) > max(lease.cltt, lease.partner_cltt)):
         return _client(told, hw, client_id) or Verdict(True)

@@ -16,7 +16,8 @@ class Rights:
     `primary`            our role
     `balanced`           load balancing is in force (state normal): a DISCOVER of the partner's bucket is left to the partner
     `own`                the free state that is ours to hand out: FREE for the primary, BACKUP for the secondary
-    `may_allocate`       new addresses may be given at all (not at a lone boot whose bound has passed)
+    `may_allocate`       new addresses may be given at all (not at a lone boot whose bound has passed, nor while a partner that returns is
+                         told what it must know first)
     `partner_down_since` entry into partner-down: other addresses are ours after max(this, horizon) + wait_mclt_s; None elsewhere
     `wait_all`           partner-down declared in doubt: our own free addresses wait like the partner's (safety.md 12)
     `mclt_s`             maximum client lead time; `wait_mclt_s`: the largest in force since both were last normal (safety.md 9)

@@ -116,9 +116,7 @@ def go_on(start: Path, node: Node) -> Iterator[Played]:
                     raise RecordingError(f"{path}: line {number}: {error}") from error
                 try:
                     output = node.step(step.inputs, step.now, step.age_s)
-                except (
-                    Exception
-                ) as error:  # a Node made of a foreign or edited file may fail anywhere: which step is what can be said
+                except Exception as error:  # a Node of a foreign or edited file may fail anywhere: the step is what can be said
                     raise RecordingError(f"{path}: step {number} cannot be taken by this version: {error!r}") from error
                 yield Played(start.stem, number, step.now.wall, step.inputs, output, steps.digest(output) == step.digest)
     except (OSError, UnicodeDecodeError) as error:
