@@ -172,7 +172,8 @@ class House(HostTalk):
         lease, endpoint = self.table.get(address), self.endpoint_at(address)
         if endpoint is not None and endpoint.dialect >= NAMES:
             return False
-        if lease.state is not BindingState.ACTIVE or lease.partner_cltt + UNKNOWN_OFFSET_S <= lease.cltt:
+        slack_s = max(UNKNOWN_OFFSET_S, endpoint.slack_s if endpoint is not None else 0)
+        if lease.state is not BindingState.ACTIVE or lease.partner_cltt + slack_s <= lease.cltt:
             return False
         return owner == "" or guard(lease.hw, lease.client_id, name) == owner
 

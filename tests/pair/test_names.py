@@ -12,9 +12,11 @@ from failoverd.ddns.names import Replace, Rules
 from failoverd.dhcp.client import client_of
 from failoverd.dhcp.fqdn import E, N, O, Policy, S, Scope, read
 from failoverd.dhcp.message import Packet
+from failoverd.failover import message as wire
+from failoverd.failover.message import MessageType
 from failoverd.leases.lease import NO_FORWARD, NO_REVERSE
 from failoverd.node_names import Names
-from failoverd.ports import DnsAnswer, DnsUpdate, ZoneHosts
+from failoverd.ports import DnsAnswer, DnsUpdate, Origin, ZoneHosts
 from tests.pair.duo import ADDRESS, Duo, normal
 
 SUBNET = 'ddns = { domain = "dyn.example.test.", name-template = "dhcp-{ip}" }'
@@ -321,6 +323,18 @@ def test_a_lease_of_the_partners_is_nameless_as_long_as_its_client_has_it_there(
     duo.release("p", 7, address)
     duo.settle()
     assert not there(address, name, mine)
+
+
+def test_who_spoke_last_to_a_client_is_not_sure_by_clocks_that_are_further_apart_than_a_minute() -> None:
+    """safety.md 10: the partner's clock was set back by 100 s on a live link, and its client renewed there. By its time we spoke later."""
+    duo = pair()
+    _, ack = ask(duo, 7, hostname=b"pc")
+    duo.settle()
+    node, lease = duo.nodes["s"], duo.lease("s", ack.yiaddr)
+    node.change(lease, lease.evolve(cltt=lease.partner_cltt + 90), Origin.CLIENT, "renewed here 10 s before", duo.now)
+    assert not node.planner.nameless(ack.yiaddr, "", "")
+    node.endpoints["fo"]._sampled(wire.Message(MessageType.CONTACT, int(duo.now.wall) - 100, 1), duo.now)
+    assert node.planner.nameless(ack.yiaddr, "", "")
 
 
 def test_what_a_client_is_called_that_says_no_name_is_known_without_the_partner() -> None:
