@@ -24,8 +24,9 @@ NAMING = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN})  # 
 RESTART_GRACE_S = 60  # a survivor in partner-down that was away for less goes on as before (safety.md 12)
 NAMES_WAIT_S = 10.0  # at most, see names_wait
 HEARS_S = 1.0  # a dhcpd in normal that has told us nothing for so long after a time apart has told everything
-HEARS_MOST_S = 10.0  # and then it is renewals of now that come
-NORMAL_WITHIN_S = 60.0  # it says normal as soon as it has our STATE
+HEARS_SLOWEST_S = 10.0  # or for as long as it took to answer our STATE, at most this
+HEARS_MOST = 10  # after so many times of that it is renewals of now that come
+HEARS_MOST_S = 60.0  # it says normal as soon as it has our STATE; and longer than this we wait for nothing
 
 SERVES_BY_CONTACT = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, *states.CONFLICTING})
 """States in which clients are served, or renewed, because the partner was in contact last: after a boot only so far as that contact
@@ -93,13 +94,16 @@ class Standing(Links):
         when it has our STATE, about when it says normal itself: however slow the link is, until then nothing has come (seed dhcpd7004)."""
         if self.terms.partner_is_dhcpd and self.record.state in (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED):
             self.hears_since, self.hears_quiet_s = now.mono, 0.0
-            self.hears_until = self.hears_limit = now.mono + NORMAL_WITHIN_S
+            self.hears_until = self.hears_limit = now.mono + HEARS_MOST_S
 
-    def _hears_normal(self, now: Now) -> None:
-        """The partner is in normal: what it has to tell comes now, what its window did not take as fast as it has answered our STATE."""
-        if now.mono < self.hears_until and not self.hears_quiet_s:
-            self.hears_quiet_s = max(HEARS_S, now.mono - self.hears_since)
-            self.hears_limit = now.mono + HEARS_MOST_S
+    def _hears_state(self, peer: ServerState | None, now: Now) -> None:
+        """The partner is in normal: what it has to tell comes now, and what its window does not take at once comes as fast as it answers,
+        three updates in four seconds perhaps (seed dhcpd19495). In recover it knows nothing that ours could end."""
+        if peer is S.RECOVER:
+            self.hears_until = now.mono
+        elif peer is S.NORMAL and now.mono < self.hears_until and not self.hears_quiet_s:
+            self.hears_quiet_s = min(max(HEARS_S, now.mono - self.hears_since), HEARS_SLOWEST_S)
+            self.hears_limit = now.mono + min(HEARS_MOST * self.hears_quiet_s, HEARS_MOST_S)
             self._hears_on(now)
 
     def _hears_on(self, now: Now) -> None:

@@ -76,8 +76,8 @@ class Transitions(Agreement):
         if self.owes_state and (peer is not S.CONFLICT_DONE or record.state in states.SAFE_IN_CONFLICT_DONE):
             self._first_state(peer is S.CONFLICT_DONE, now)
         me = self.state
-        if peer is S.NORMAL and not flags & ServerFlag.STARTUP:
-            self._hears_normal(now)
+        if not flags & ServerFlag.STARTUP:
+            self._hears_state(peer, now)
         if self.dialect >= EPOCHS:
             self._hear_epoch(message)
         if peer is record.partner_state and me in states.IGNORES_DUPLICATE:

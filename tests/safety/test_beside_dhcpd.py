@@ -6,12 +6,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from failoverd.failover import message as wire
-from failoverd.failover.message import Framer, MessageType
+from failoverd.failover.message import Framer, MessageType, ServerState
 from failoverd.leases.allocate import TRANSITION, refusal
 from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.mclt import promise
 from failoverd.leases.rights import Rights
-from failoverd.ports import LinkBytes
+from failoverd.ports import LinkBytes, Now
 from tests.pair.duo import kind, normal
 
 HW = b"\1\2\3\4\5\6\7"
@@ -98,3 +98,28 @@ def test_a_dhcpd_behind_a_slow_link_is_heard_before_it_is_told_what_is_old() -> 
     assert fresh is not None
     duo.run(12)
     assert not duo.lease("p", fresh.yiaddr).owed, "and then it is told again"
+
+
+def test_a_dhcpd_whose_window_a_slow_link_keeps_full_is_heard_to_the_end() -> None:
+    """Seed dhcpd19495. Thirteen updates, a window of three, four seconds to and fro: after ten seconds p told its own older word, and the
+    grant that was thirteenth was ended by it."""
+    duo = normal()
+    endpoint = duo.nodes["p"].endpoints["fo"]
+    endpoint.terms = replace(endpoint.terms, partner_is_dhcpd=True)
+
+    def at(seconds: float) -> Now:
+        return Now(duo.now.wall + seconds, duo.now.mono + seconds)
+
+    endpoint._begin_hearing(at(0))
+    assert endpoint._hears_first(at(7.9))
+    endpoint._hears_state(ServerState.NORMAL, at(8))
+    for told in range(12, 40, 4):
+        assert endpoint._hears_first(at(told)), told
+        endpoint._hears_on(at(told))
+    assert not endpoint._hears_first(at(36 + 9)), "as long a silence as it took to answer"
+    endpoint._begin_hearing(at(100))
+    endpoint._hears_state(ServerState.NORMAL, at(100.01))
+    assert not endpoint._hears_first(at(101.1)), "behind a link of milliseconds a second is enough"
+    endpoint._begin_hearing(at(200))
+    endpoint._hears_state(ServerState.RECOVER, at(200.01))
+    assert not endpoint._hears_first(at(200.02)), "it has nothing to lose"
