@@ -248,6 +248,9 @@ class HostTalk(PairTalk):
         if lease.state in (BindingState.FREE, BindingState.BACKUP) or lease.flags & FLAG_RESERVED:
             new.rewind = new.state  # nothing is known of the partner's view, so nothing is rewound (safety.md 13)
             new.horizon = max(lease.horizon, int(now.wall) + subnet.max_lease_s)  # of a partner that falls before it is heard
+        if endpoint.record.lost_at:
+            # What was granted here for the reservation and then forgotten, no partner can play back (safety.md 15; seed host158).
+            new.not_before = max(new.not_before, endpoint.record.lost_at + subnet.max_lease_s)
         self.change(lease, new, Origin.TIMER, "no longer reserved", now)
 
     def _merge(self) -> None:

@@ -364,12 +364,14 @@ class House(HostTalk):
         """safety.md 15: every lease known here rests for its full time before another client may have the address. What both had agreed
         to be free, nobody but its owner can have granted: that is over when the partner's own wait is."""
         rights = self.rights_of(relationship)
-        self.endpoints[relationship].record.rested = int(now.wall)
+        record = self.endpoints[relationship].record
+        record.rested = int(now.wall)
         alone = rights.partner_down_since
         for lease in self.table.rows():
             state = self.table.pool_of(lease.address)
             if state is None or state.pool.relationship != relationship:
                 continue
+            record.lost_at = int(now.wall)
             untold = lease.state is BindingState.ABANDONED and lease.owed  # what the partner lost may still have leased it
             settled = lease.state in (BindingState.FREE, BindingState.BACKUP, BindingState.ABANDONED) and not untold
             if settled and (alone is not None or lease.horizon <= now.wall):

@@ -37,6 +37,8 @@ class RelationshipRecord:
     `far_s`, `far_seen`        the largest offset within the longest lease time, without its sign, and the mono when it was last so large
     `rested`                   when every lease was last put to rest, since the partner had lost its database (safety.md 15); 0 for never
     `wait_mclt_s`              largest MCLT in force since both were last normal with everything acked (safety.md 9)
+    `lost_at`                  when one of both was last met again without its database, or with an earlier one, as far as leases are known;
+                               0 for never
     `forgot_s`                 told partner-down without the earlier database: how long a lease may run that it held, 0 for none
     `partner_down_since`       from when waits in partner-down count (entry, or the operator's --since), 0 outside
     `wait_all`                 partner-down declared in doubt (safety.md 12)
@@ -71,6 +73,7 @@ class RelationshipRecord:
     far_s: int = 0
     far_seen: float = 0.0
     rested: int = 0
+    lost_at: int = 0
     mclt_s: int = 0
     wait_mclt_s: int = 0
     forgot_s: int = 0

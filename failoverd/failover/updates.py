@@ -192,6 +192,9 @@ class Updates(UpdateQueue):
             new.not_before = max(new.not_before, lasts)
         elif state is BindingState.ACTIVE and new.client == old.client:
             new.not_before = 0  # the client's own renewal ends the rest (safety.md 15)
+        elif told is BindingState.EXPIRED and (rights.outdated or self.record.virgin_database):
+            # It ended where nobody knew of the renewal that was lost here: it rests as at the partner (safety.md 15; seed 18091).
+            new.not_before = max(new.not_before, max(old.horizon, new.ends, new.potential, int(now.wall)) + rest_s(rights))
         if old.state is BindingState.ACTIVE and state is BindingState.ACTIVE and new.client == old.client and old.ends > new.ends:
             # The client may have taken our ACK, or an earlier one of ours that ends later.
             new = later_end(new, old.ends, old.potential)

@@ -12,6 +12,7 @@ from failoverd.failover.message import Framer, MessageType
 from failoverd.leases.lease import FLAG_RESERVED, BindingState
 from tests.pair.duo import Duo, kind, normal
 from tests.pair.test_hosts import CAMERA, LAST, MAC, RESERVE, ask
+from tests.safety.test_reunion import copy_of
 
 
 def of_half(duo: Duo, name: str) -> int:
@@ -283,6 +284,26 @@ def test_a_partner_that_keeps_what_is_reserved_no_longer_is_heard_first() -> Non
     duo.run(10)
     settled(duo, x)
     assert duo.lease("s", x).client == MAC
+
+
+def test_what_was_granted_for_a_reservation_and_forgotten_rests_when_the_reservation_is_gone() -> None:
+    """Simulator, seed host158. p served the camera for s, and was put back to a copy of before; s, without the line, gave x away."""
+    duo = normal(tls=True, mclt="1m", lease="20m", edits=[('max-lease-time = "1d"', 'max-lease-time = "20m"')])
+    duo.run(5)
+    x = of_half(duo, "s")
+    configure(duo, "s", x)
+    backup = copy_of(duo.disks["p"])
+    assert ask(duo, "p", CAMERA, 0) == f"ack {x & 0xFF}"
+    held_until = duo.lease("p", x).ends
+    duo.crash("p")
+    duo.disks["p"] = backup
+    duo.start("p", rollback="1")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 120)
+    configure(duo, "s")
+    assert duo.now.wall < held_until
+    for name in "ps":
+        assert ask(duo, name, 2, x) not in (f"ack {x & 0xFF}", "silence")
+        assert duo.lease(name, x).not_before >= held_until
 
 
 def test_after_partner_down_it_rests_for_as_long_as_the_partner_may_have_leased_it() -> None:

@@ -76,7 +76,7 @@ def test_what_was_known_before_the_loss_and_is_told_again_ends_no_rest() -> None
     duo.until(lambda: duo.state("s") == "recover-wait")
     duo.run(3)
     assert duo.lease("p", x).ends < held_until, "only the first renewal was told"
-    assert duo.lease("p", x).not_before > held_until
+    assert duo.lease("p", x).not_before >= held_until
     duo.run(held_until - duo.now.wall - 5, 1)
     offer = duo.discover("p", 2, secs=10, requested=x)
     assert offer is not None
@@ -189,6 +189,30 @@ def test_what_a_partner_tells_of_before_its_loss_rests() -> None:
     at_p = duo.lease("p", x)
     assert (at_p.state, at_p.ends < held_until) == (BindingState.ACTIVE, True)
     assert at_p.not_before > held_until
+
+
+def test_what_ended_at_the_partner_rests_where_its_renewal_was_forgotten() -> None:
+    """Seed 18091. p renewed x alone, and forgot it with its database; s ended x meanwhile, told p so, and kept x resting. p did not, and
+    gave x away."""
+    duo = normal(mclt="1m", lease="10m", last=101)
+    x = duo.given("p", 1)
+    duo.run(2)
+    assert kind(duo.renew("p", 1, x)) == "ack"
+    duo.run(2)
+    backup = copy_of(duo.disks["p"])
+    duo.cut()
+    duo.run(500, 5)
+    assert kind(duo.renew("p", 1, x)) == "ack"
+    held_until = duo.lease("p", x).ends
+    duo.crash("p")
+    duo.disks["p"] = backup
+    duo.until(lambda: duo.lease("s", x).state is BindingState.EXPIRED, 200)
+    duo.heal()
+    duo.start("p", rollback="1")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 120)
+    assert duo.now.wall < held_until
+    assert duo.lease("p", x).state is BindingState.FREE
+    assert duo.lease("p", x).not_before >= held_until
 
 
 def test_a_survivor_without_its_database_hears_what_its_partner_had_handed_to_it() -> None:
