@@ -105,6 +105,11 @@ class ClockMemory:
         return 0 if over else max(0, round(self._gap - self.record.low_gap))
 
     @property
+    def set_ahead_at(self) -> int:
+        """What the wall clock showed when it had been set ahead: what bears an earlier time was noted before."""
+        return int(self._gap + self.record.low_seen)
+
+    @property
     def behind_s(self) -> int:
         """How much less than it reads may remain of what was noted before a set-back, for as long as a lease of before it may run."""
         over = self._mono > self.record.high_seen + self._longest_s

@@ -183,6 +183,7 @@ class Standing(Links):
             bound_end=self.terms.partner_is_dhcpd,
             slack_s=self.slack_s,
             ahead_s=self.clocks.ahead_s,
+            set_ahead_at=self.clocks.set_ahead_at,
             behind_s=self.clocks.behind_s,
             set_back_at=self.clocks.set_back_at,
             expire=(self.terms.primary and service is Service.COOPERATING) or alone,

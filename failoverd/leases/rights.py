@@ -25,7 +25,7 @@ class Rights:
     `bound_end`          the partner is a dhcpd, which frees at the end that it knows: at a lone boot the acked end is a bound, without MCLT
     `slack_s`            how far comparisons across the two clocks err to the safe side (safety.md 10)
     `ahead_s`            by how much our clock was set ahead while a lease may run that was noted before; within `slack_s`, for the
-                         times that are ours alone (safety.md 10)
+                         times that are ours alone (safety.md 10). What we noted before it bears a time before `set_ahead_at`
     `behind_s`           by how much our clock was set back while a lease may run that was noted before: it reads so much more of that than
                          remains (safety.md 10). What bears a time before `set_back_at`, or after now, was surely noted before
     `expire`             may this server expire leases (the primary always; the secondary without contact)
@@ -53,6 +53,7 @@ class Rights:
     bound_end: bool = False
     slack_s: int = 0
     ahead_s: int = 0
+    set_ahead_at: int = 0
     behind_s: int = 0
     set_back_at: int = 0
     expire: bool = True

@@ -291,6 +291,33 @@ def test_rule_10_what_a_partner_noted_while_its_clock_was_off_lasts_as_long_as_i
     assert record.far_s == 0
 
 
+def test_rule_10_the_partner_hears_how_long_a_lease_lasts_that_a_clock_granted_that_was_behind() -> None:
+    """Simulator, seed clock19792: s, 100 s behind, renewed alone and was put right. It told the end as it read; p ended the lease there,
+    was refused once, and then believed."""
+    duo = normal(lease="10m")
+    x = duo.given("s", 1)
+    duo.run(2)
+    duo.cut()
+    duo.run(40)
+    set_back(duo, 100)
+    duo.run(1)
+    ack = duo.renew("s", 1, x)
+    assert ack is not None
+    ends_mono = duo.now.mono + lease_s(ack)
+    duo.run(1)
+    set_back(duo, -100)
+    duo.run(1)
+    clocks = duo.nodes["p"].endpoints["fo"].clocks
+    clocks.record.low_gap = clocks.record.high_gap = duo.now.wall - duo.now.mono  # p's was right all the time
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"))
+    while duo.now.mono < ends_mono:
+        duo.run(5)
+        assert duo.lease("s", x).state is BindingState.ACTIVE, f"{ends_mono - duo.now.mono:.0f} s early"
+    duo.run(300, 5)
+    assert duo.lease("s", x).state is duo.lease("p", x).state is BindingState.BACKUP, "it is for nobody any more"
+
+
 def test_rule_10_a_clock_that_ran_ahead_and_is_set_back_has_ended_no_lease() -> None:
     """The lease stayed EXPIRED here and ACTIVE there, and its name went from DNS (scenario clock-skew)."""
     duo = normal()
