@@ -90,6 +90,9 @@ class PartnerWord:
                     continue
                 if text and [v.text for v in row.want] == [text]:
                     self._believe(row, True, now, out)
+                elif not text and not row.want and len({v.text for v in row.drop()}) > 1 and row.kind == REVERSE:
+                    # It never wrote what it wanted, perhaps, and so did not replace ours: the zone tells (simulator, seed 18863).
+                    self._shelf.later(row, now, 0.0)
                 elif not text and not row.want:
                     self._shelf.removed_there(row, now, out)
 

@@ -180,3 +180,19 @@ def test_the_old_pointer_of_a_client_that_left_goes_though_another_client_has_it
     rig.pass_time(120)
     left = {f"10.{REVERSE} PTR {H1}"} if same_name else set()  # made of the address: it is the new client's, too
     assert rig.zone() == {f"{H1} A 192.0.2.11", f"11.{REVERSE} PTR {H1}"} | left
+
+
+def test_a_pointer_of_ours_that_the_partner_never_replaced_goes_when_the_partner_has_removed_its_own() -> None:
+    """Simulator, seed 18863: the partner gave the address to another client before our removal left. Its pointer waited for a name that was
+    in conflict, so it never replaced ours; when the lease ended it had nothing to remove and said so, and ours was forgotten."""
+    rig = Rig()
+    rig.planner.unheld = lambda address, name, guard: True
+    rig.change(lease(10, 1))
+    rig.run()
+    rig.free(10)
+    rig.change(lease(10, 2, "h2.example.test."), Origin.PARTNER)
+    rig.free(10, Origin.PARTNER)
+    rig.told(f"r10.{REVERSE}", "fh2.example.test.")
+    rig.pass_time(30)
+    assert rig.zone() == set()
+    assert rig.rows() == {}
