@@ -27,7 +27,8 @@ class ClockMemory:
         self._mono = now.mono
         self._reference_gap = self._gap  # when it was last compared with the partner's, in this boot of the host; else at the start
         self.newest_offset = record.offset or 0  # as the newest message has it
-        if not boot.host or record.host != boot.host:
+        self._rebooted = not boot.host or record.host != boot.host  # and the clocks were not compared since
+        if self._rebooted:
             record.host, record.low_gap, record.low_seen = boot.host, self._gap, now.mono
             record.high_gap, record.high_seen = self._gap, now.mono
             record.far_seen = now.mono
@@ -52,6 +53,9 @@ class ClockMemory:
         record = self.record
         self._far(record.offset or 0, now)
         self._far(offset, now)
+        if self._rebooted and record.offset is not None:
+            self._far(offset - record.offset, now)  # by so much ours was set meanwhile, perhaps (simulator, seed clock1652)
+        self._rebooted = False
         record.offset, record.offset_gap = offset, now.wall - now.mono
         self._reference_gap, self.newest_offset = record.offset_gap, offset
 

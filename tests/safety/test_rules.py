@@ -318,6 +318,17 @@ def test_rule_10_the_partner_hears_how_long_a_lease_lasts_that_a_clock_granted_t
     assert duo.lease("s", x).state is duo.lease("p", x).state is BindingState.BACKUP, "it is for nobody any more"
 
 
+def test_rule_10_how_far_our_clock_was_set_while_the_host_was_down_is_told_by_the_partners() -> None:
+    """Simulator, seed clock1652: 120 s behind the partner's before the host fell, 15 s ahead of it after: 120 s of it counted."""
+    record, boot = RelationshipRecord("fo"), BootFacts(1000.0, 0.0, False, 600, "one")
+    ClockMemory(record, boot, Now(1000.0, 0.0)).measured(120, Now(1000.0, 0.0))
+    clocks = ClockMemory(record, replace(boot, host="two"), Now(1200.0, 5.0))
+    clocks.measured(-15, Now(1200.0, 5.0))
+    assert clocks.slack_s == 135
+    clocks.measured(-15, Now(1801.0, 606.0))
+    assert clocks.slack_s == 15
+
+
 def test_rule_10_a_clock_that_ran_ahead_and_is_set_back_has_ended_no_lease() -> None:
     """The lease stayed EXPIRED here and ACTIVE there, and its name went from DNS (scenario clock-skew)."""
     duo = normal()
