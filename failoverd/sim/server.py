@@ -120,7 +120,7 @@ class Server:
         self._states: dict[str, str] = {}
         self.saved_states: dict[str, str] = {}  # before startup
         self._of_wire: dict[int, str] = {}
-        self.fell_t = 0.0
+        self.fell_t = self.still_t = 0.0  # when it last fell, and stood still
         self.whole_from_t = 0.0  # after its disk was changed: from when on it knows every lease again
         self.broken_until_t = 0.0  # the host does not start before
         self._away = False  # this process stood still: only that makes a gap here, where nothing ticks in between
@@ -188,7 +188,7 @@ class Server:
         """The process stands still: nothing is read, nothing leaves."""
         if not self.up or self.paused:
             return
-        self.paused = True
+        self.paused, self.still_t = True, self.world.t
         self._last = self.clock.read()
         life = self.boots
         self.world.after(length_s, lambda: self.resume() if self.boots == life else None)

@@ -35,11 +35,10 @@ class Field:
 
     def running(self, server: Server, relationship: str) -> bool:
         """Whether this server grants, or goes on granting as soon as it is back: then it is not dead, whatever an operator says. A
-        survivor that restarts within 60 s goes on in partner-down (safety.md 12)."""
-        survivor = (
-            server.saved_states.get(relationship) == "partner-down" and server.broken_until_t < server.fell_t + RESTART_GRACE_S
-        )
-        return (server.up and not server.paused) or (survivor and self.world.t < server.fell_t + RESTART_GRACE_S)
+        survivor that restarts within 60 s of its last work goes on in partner-down (safety.md 12; seed returning47)."""
+        until_t = (server.still_t if server.paused else server.fell_t) + RESTART_GRACE_S
+        survivor = server.saved_states.get(relationship) == "partner-down" and server.broken_until_t < until_t
+        return (server.up and not server.paused) or (survivor and self.world.t < until_t)
 
 
 class Strike:
