@@ -106,6 +106,7 @@ class Row:
     # not stored
     chase: str = field(default="", compare=False)  # DHCID of a ghost that is in our way now
     due_mono: float = field(default=-1.0, compare=False)
+    again: bool = field(default=False, compare=False)  # once it is in the zone, it is said again soon (Shelf.doubt)
     twin: bytes = field(default=b"", compare=False)  # key of the row of the name that its client has now, or had before
     key: bytes = field(init=False, repr=False, compare=False)
 
@@ -184,7 +185,7 @@ _VALUES = ("want", "have", "maybe")
 _PLAIN: dict[str, object] = {
     f.name: f.default
     for f in fields(Row)
-    if f.name not in {"target", "kind", "name", "zone", "due_mono", "ghosts", "chase", "twin", "key", *_VALUES}
+    if f.name not in {"target", "kind", "name", "zone", "due_mono", "again", "ghosts", "chase", "twin", "key", *_VALUES}
 }
 _DEFAULTS = tuple(_PLAIN.values())
 _NAMES = tuple(f'"{name}":' for name in _PLAIN)

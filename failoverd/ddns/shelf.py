@@ -15,6 +15,7 @@ from failoverd.ddns.steps import hands_over
 from failoverd.ddns.zone import DnsPlan
 from failoverd.ports import Kind, Now, Origin, Output, Write
 
+AGAIN_S = 10.0  # by then a message of the partner's that was on its way has come; a lost one may come until RECHECK_S have passed
 RECHECK_S = 301.0  # the fudge of our signatures (RFC 8945 5.2.3), and one second
 LAST_COPY_S = 90.0  # the last copy of a message may be signed this long after its first (retries, two keys, several primaries)
 CONFLICT_RETRY_S = 3600.0
@@ -150,8 +151,8 @@ class Shelf:
             self.at(row, now, 0.0)
 
     def doubt(self, row: Row, now: Now, out: Output) -> None:
-        """Somebody else's message about the name may still be on its way: ours is said once more after it."""
-        row.recheck_at = max(row.recheck_at, now.wall + RECHECK_S)
+        """Somebody else's message about the name may still be on its way: ours is said once more soon, and when none can come any more."""
+        row.recheck_at, row.again = max(row.recheck_at, now.wall + RECHECK_S), True
         if row.state is State.CLEAN and row.key not in self.busy:
             self.later(row, now, None)
         self.write(row, out, "the partner had it")
@@ -228,6 +229,9 @@ class Shelf:
         waits = [min(RECHECK_S, max(0.0, ghost.until - now.wall)) for ghost in row.ghosts]
         if row.recheck_at and row.state is State.CLEAN:
             waits.append(min(RECHECK_S, max(0.0, row.recheck_at - now.wall)))
+        if row.again and row.state is State.CLEAN and row.owner == ME and row.want:
+            row.again = False
+            waits.append(AGAIN_S)
         if after_s is not None:
             waits.append(after_s)
         self.at(row, now, min(waits, default=None))
