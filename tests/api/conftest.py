@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,17 @@ Start = Callable[..., Awaitable[Running]]
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
+def place() -> Iterator[Path]:
+    """Not below pytest's directory: other users connect here, and every starting pytest closes that one to them."""
+    with tempfile.TemporaryDirectory(prefix="failoverd-api-") as name:
+        found = Path(name)
+        found.chmod(0o755)
+        yield found
+
+
+@pytest.fixture
+async def start(place: Path) -> AsyncIterator[Start]:
     async with contextlib.AsyncExitStack() as stack:
-        # Not below pytest's directory: other users connect here, and every starting pytest closes that one to them.
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="failoverd-api-")))
-        place.chmod(0o755)  # noqa: ASYNC240 (nobody waits meanwhile)
 
         async def run(**config: Any) -> Running:
             settings = Config(str(place / "api.sock"), **config)

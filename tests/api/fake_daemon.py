@@ -300,10 +300,12 @@ class FakeLoop:
     note_counts: Counter[str] = field(default_factory=Counter)
     counts: Counts = field(default_factory=lambda: Counts(commits=4, commit_s=0.02, longest_commit_s=0.011, writes=9))
     gate: asyncio.Event | None = None
+    arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))  # released by each that is asked
     finished: int = 0
 
     async def command(self, verb: str, args: Mapping[str, str], who: str, why: str) -> Reply:
         self.asked.append((verb, dict(args), who, why))
+        self.arrived.release()
         if self.gate is not None:
             await self.gate.wait()
         self.finished += 1
@@ -360,7 +362,7 @@ class FakeStore:
     async def backup(self, path: str) -> None:
         if self.error is not None:
             raise self.error
-        Path(path).write_bytes(b"0123456789")  # noqa: ASYNC240 (nobody waits meanwhile)
+        await asyncio.to_thread(Path(path).write_bytes, b"0123456789")
 
     async def events(self, limit: int) -> list[Past]:
         return self.past[:limit]

@@ -240,8 +240,8 @@ async def test_verbs_before_the_node_are_bounded(start: Start, monkeypatch: pyte
     running = await start()
     running.loop.gate = asyncio.Event()
     waiting = [asyncio.create_task(running.ask("GET", "/v1/status")) for _ in range(2)]
-    while len(running.loop.asked) < 2:  # noqa: ASYNC110 (a list: no event tells of it)
-        await asyncio.sleep(0.01)
+    for _ in waiting:
+        await asyncio.wait_for(running.loop.arrived.acquire(), 10)
     status, answer = await running.ask("POST", PARTNER_DOWN, {})
     assert (status, answer["error"]["code"], len(running.loop.asked)) == (503, "busy", 2)
     running.loop.gate.set()

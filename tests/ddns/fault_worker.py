@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import sys
 import time
@@ -50,7 +51,7 @@ class History:
         self.disk.execute("CREATE TABLE IF NOT EXISTS row (key BLOB PRIMARY KEY, record TEXT)")
         self.disk.execute("CREATE TABLE IF NOT EXISTS lease (address INTEGER PRIMARY KEY, record TEXT)")
         self.client = DnsClient(plan.zones, udp_waits_s=(0.3, 0.5), tcp_connect_s=0.5, tcp_reply_s=1.0, fudge_s=FUDGE_S)
-        self.trace = open(home / f"{seed}.trace", "a", buffering=1)  # noqa: SIM115 (open until the process is killed)
+        self.trace = os.open(home / f"{seed}.trace", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)  # until the process is killed
         self.tell("boot", "")
         self.leases: dict[int, Lease] = {}
         for address, record in self.disk.execute("SELECT address, record FROM lease"):
@@ -63,7 +64,7 @@ class History:
 
     def tell(self, what: str, text: str) -> None:
         """One line for whoever reads a failure."""
-        self.trace.write(f"{time.time():.3f} {what} {text}\n")
+        os.write(self.trace, f"{time.time():.3f} {what} {text}\n".encode())
 
     @staticmethod
     def now() -> Now:

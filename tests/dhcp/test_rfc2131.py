@@ -153,14 +153,19 @@ def test_table_5_the_other_questions() -> None:
     assert classify(request(None), BROADCAST_IP) is Kind.BOOTP
 
 
+def classified(packet: Packet) -> Kind | Reason:
+    """What it is, or why it is refused; nothing else comes of it."""
+    try:
+        return classify(packet, BROADCAST_IP)
+    except PacketError as error:
+        return error.reason
+
+
 def test_every_message_type_is_classified_or_refused() -> None:
     for kind in range(256):
         for fields in ({}, {"ciaddr": CLIENT}, {"giaddr": RELAY}, {"op": 2}):
             for options in ({}, SID, REQ, SID | REQ):
-                try:
-                    assert isinstance(classify(request(kind, options, **fields), BROADCAST_IP), Kind)
-                except PacketError as error:
-                    assert isinstance(error.reason, Reason)  # noqa: PT017 (each of the cases may end either way)
+                assert isinstance(classified(request(kind, options, **fields)), Kind | Reason)
 
 
 def test_4_3_2_nak_through_a_relay_has_the_broadcast_bit() -> None:

@@ -12,7 +12,8 @@ from failoverd.leases.lease import BindingState, Lease
 from failoverd.leases.mclt import promise
 from failoverd.leases.rights import Rights
 from failoverd.ports import LinkBytes, Now
-from tests.pair.duo import kind, normal
+from tests.pair.duo import normal
+from tests.safety.test_interop_finds import renewed_at_the_partner
 
 HW = b"\1\2\3\4\5\6\7"
 
@@ -57,17 +58,7 @@ def test_what_a_dhcpd_in_partner_down_may_have_used_is_not_renewed_when_it_is_de
 def test_a_dhcpd_behind_a_slow_link_is_heard_before_it_is_told_what_is_old() -> None:
     """Seed dhcpd7004. p leases x and dies; the client renews at the partner. p is back, and its STATE and the partner's renewal are on a
     slow link for seconds: p waited one second from the handshake, and its older word ended the renewal at the dhcpd."""
-    duo = normal(mclt="10m")
-    duo.hold_bytes = lambda sender, data: sender == "s"
-    ack = duo.dora("p", 1)
-    assert ack is not None
-    x = ack.yiaddr
-    duo.crash("p")
-    duo.hold_bytes = lambda sender, data: False
-    duo.run(60)
-    assert kind(duo.renew("s", 1, x)) == "ack"
-    ends = duo.lease("s", x).ends
-    duo.wire.clear()
+    duo, x, ends = renewed_at_the_partner()
     late: list[bytes] = []
 
     def hold(sender: str, data: bytes) -> bool:

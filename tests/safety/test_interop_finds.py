@@ -46,10 +46,8 @@ def test_a_secondary_waits_for_the_mclt_of_its_primary_and_not_for_its_own_confi
     assert duo.nodes["s"].endpoints["fo"].rights(duo.now).wait_mclt_s == 60
 
 
-def test_an_older_word_of_ours_does_not_overtake_what_a_dhcpd_granted_while_we_were_dead() -> None:
-    """0 s: p leases x for 10 minutes and dies before the partner's ack. 60 s: the client renews at the partner, for an hour. 61 s: p is
-    back and tells its own lease first, for that was owed; a dhcpd took it without looking, x ended there after 10 minutes, was expired
-    by agreement, and the client held it for an hour. An EXPIRED of p's in its place was rejected, and the lease fenced."""
+def renewed_at_the_partner() -> tuple[Duo, int, int]:
+    """p leases x, dies before the partner's ack, and is down; its client renewed at s. The pair, x, and the end that the client knows."""
     duo = normal(mclt="10m")
     duo.hold_bytes = lambda sender, data: sender == "s"
     x = duo.given("p", 1)
@@ -57,8 +55,15 @@ def test_an_older_word_of_ours_does_not_overtake_what_a_dhcpd_granted_while_we_w
     duo.hold_bytes = lambda sender, data: False
     duo.run(60)
     assert kind(duo.renew("s", 1, x)) == "ack"
-    ends = duo.lease("s", x).ends
     duo.wire.clear()
+    return duo, x, duo.lease("s", x).ends
+
+
+def test_an_older_word_of_ours_does_not_overtake_what_a_dhcpd_granted_while_we_were_dead() -> None:
+    """0 s: p leases x for 10 minutes and dies before the partner's ack. 60 s: the client renews at the partner, for an hour. 61 s: p is
+    back and tells its own lease first, for that was owed; a dhcpd took it without looking, x ended there after 10 minutes, was expired
+    by agreement, and the client held it for an hour. An EXPIRED of p's in its place was rejected, and the lease fenced."""
+    duo, x, ends = renewed_at_the_partner()
     endpoint = duo.start("p").endpoints["fo"]
     endpoint.terms = replace(endpoint.terms, partner_is_dhcpd=True)
     duo.until(lambda: duo.states() == ("normal", "normal"))

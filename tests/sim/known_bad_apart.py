@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,19 +10,7 @@ from failoverd.failover import waits
 from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.update_queue import UpdateQueue
 from failoverd.ports import Now
-from tests.sim.known_bad import Mutant, Plant, put
-
-MUTANTS: list[Mutant] = []
-
-
-def mutant(rule: str, *stories: str) -> Callable[[Plant], Plant]:
-    """Enter a mutant in the list, under its function's name."""
-
-    def enter(plant: Plant) -> Plant:
-        MUTANTS.append(Mutant(plant.__name__, rule, plant, stories))
-        return plant
-
-    return enter
+from tests.sim.known_bad import mutant, put
 
 
 @mutant("6")

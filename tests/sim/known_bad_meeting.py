@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from failoverd.failover.clock_memory import ClockMemory
@@ -10,19 +9,7 @@ from failoverd.failover.endpoint import Endpoint
 from failoverd.failover.epochs import Then
 from failoverd.failover.updates import Updates
 from failoverd.node_house import House
-from tests.sim.known_bad import Mutant, Plant, put
-
-MUTANTS: list[Mutant] = []
-
-
-def mutant(rule: str, *stories: str, seeds: str = "") -> Callable[[Plant], Plant]:
-    """Enter a mutant in the list, under its function's name."""
-
-    def enter(plant: Plant) -> Plant:
-        MUTANTS.append(Mutant(plant.__name__, rule, plant, stories, seeds))
-        return plant
-
-    return enter
+from tests.sim.known_bad import mutant, put
 
 
 @mutant("10", seeds="resting")

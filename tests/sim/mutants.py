@@ -20,13 +20,12 @@ from typing import TextIO
 from failoverd.sim.plan import draw
 from failoverd.sim.run import run
 from failoverd.sim.world import World
-from tests.sim.known_bad import MUTANTS as FIRST
+from tests.sim import known_bad, known_bad_apart, known_bad_meeting
 from tests.sim.known_bad import Mutant
-from tests.sim.known_bad_apart import MUTANTS as SECOND
-from tests.sim.known_bad_meeting import MUTANTS as THIRD
 
 PATIENCE = 200
-MUTANTS = sorted([*FIRST, *SECOND, *THIRD], key=lambda each: int(each.rule))  # in the order of the rules
+FILES = (known_bad, known_bad_apart, known_bad_meeting)  # each enters its own in one list
+MUTANTS = sorted(known_bad.MUTANTS, key=lambda each: int(each.rule))  # in the order of the rules
 
 
 def order(found: Mutant, patience: int) -> list[str]:
