@@ -18,7 +18,7 @@ from failoverd.failover.states import CONFLICTING
 from failoverd.failover.terms import Terms
 from failoverd.failover.update_queue import ENDS, FREED, Link, UpdateQueue
 from failoverd.leases.binding import judge
-from failoverd.leases.lease import NO_FORWARD, NO_REVERSE, BindingState, Lease
+from failoverd.leases.lease import NEVER, NO_FORWARD, NO_REVERSE, BindingState, Lease
 from failoverd.leases.mclt import rest_s
 from failoverd.leases.rights import Rights
 from failoverd.leases.table import PoolState
@@ -129,8 +129,8 @@ class Updates(UpdateQueue):
         ours = lease.state is BindingState.ACTIVE and lease.partner_cltt <= noted < rights.set_ahead_at
         if not ours or lease.ends + by <= now.wall:
             return None
-        new = later_end(lease, lease.ends + by, lease.potential + by)
-        new.horizon, new.cltt = max(new.horizon, new.potential), rights.set_ahead_at  # no later step counts again what this one did
+        new = later_end(lease, min(lease.ends + by, NEVER), min(lease.potential + by, NEVER))
+        new.horizon, new.cltt = max(new.horizon, new.potential), rights.set_ahead_at  # so this step is counted once
         self.house.change(lease, new, Origin.PARTNER, "granted by a clock that was behind", now)
         return RejectReason.LESS_CRITICAL_BINDING, f"granted by a clock that was {by} s behind, it lasts until {new.ends}"
 

@@ -18,11 +18,11 @@ from failoverd.dhcp import classify
 from failoverd.dhcp.message import decode
 from failoverd.failover import message as wire
 from failoverd.failover.clock_memory import ClockMemory
-from failoverd.failover.message import Framer, MessageType, ServerState
+from failoverd.failover.message import Binding, Framer, MessageType, ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
 from failoverd.leases import mclt, reclaim
 from failoverd.leases.allocate import refusal
-from failoverd.leases.lease import BindingState, Lease
+from failoverd.leases.lease import NEVER, BindingState, Lease
 from failoverd.leases.rights import Rights
 from failoverd.ports import ClientDatagram, ClientSend, ClockState, DiskState, Kind, LinkDown, LinkSend, Now, Origin, Output
 from tests.pair.duo import ADDRESS, Duo, kind, lease_s, normal
@@ -327,6 +327,21 @@ def test_rule_10_how_far_our_clock_was_set_while_the_host_was_down_is_told_by_th
     assert clocks.slack_s == 135
     clocks.measured(-15, Now(1801.0, 606.0))
     assert clocks.slack_s == 15
+
+
+def test_rule_10_a_lease_that_never_ends_lasts_no_longer_by_a_clock_that_was_behind() -> None:
+    """Found by reading: the step was added to a potential expiry of never, and so one was told that dhcpd has no word for."""
+    duo = normal()
+    x = duo.given("s", 1)
+    duo.run(2)
+    lease = duo.lease("s", x).evolve(potential=NEVER)  # as a dhcpd tells of an infinite lease
+    duo.nodes["s"].table.put(lease, None)
+    set_back(duo, -20)
+    duo.run(1)
+    endpoint = duo.nodes["s"].endpoints["fo"]
+    told = Binding(x, int(BindingState.EXPIRED), hw=lease.hw, ends=lease.ends)
+    assert endpoint.updates._outlasts(told, endpoint.rights(duo.now), duo.now) is not None
+    assert duo.nodes["s"].table.get(x).potential == NEVER
 
 
 def test_rule_10_a_clock_that_ran_ahead_and_is_set_back_has_ended_no_lease() -> None:
