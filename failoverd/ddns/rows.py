@@ -106,7 +106,7 @@ class Row:
     # not stored
     chase: str = field(default="", compare=False)  # DHCID of a ghost that is in our way now
     due_mono: float = field(default=-1.0, compare=False)
-    again: bool = field(default=False, compare=False)  # once it is in the zone, it is said again soon (Shelf.doubt)
+    again: tuple[float, ...] = field(default=(), compare=False)  # monotonic times to say it again at, soon (Shelf.doubt)
     twin: bytes = field(default=b"", compare=False)  # key of the row of the name that its client has now, or had before
     key: bytes = field(init=False, repr=False, compare=False)
 

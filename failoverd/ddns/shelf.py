@@ -15,7 +15,9 @@ from failoverd.ddns.steps import hands_over
 from failoverd.ddns.zone import DnsPlan
 from failoverd.ports import Kind, Now, Origin, Output, Write
 
-AGAIN_S = 10.0  # by then a message of the partner's that was on its way has come; a lost one may come until RECHECK_S have passed
+# A message of the partner's that was on its way comes soon, by a server that stood still or a master that was down a little later; a
+# lost one may come until RECHECK_S have passed. So a name is missing for twice as long as the message was late, at most.
+AGAIN_S = (10.0, 30.0, 90.0)
 RECHECK_S = 301.0  # the fudge of our signatures (RFC 8945 5.2.3), and one second
 LAST_COPY_S = 90.0  # the last copy of a message may be signed this long after its first (retries, two keys, several primaries)
 CONFLICT_RETRY_S = 3600.0
@@ -152,10 +154,16 @@ class Shelf:
 
     def doubt(self, row: Row, now: Now, out: Output) -> None:
         """Somebody else's message about the name may still be on its way: ours is said once more soon, and when none can come any more."""
-        row.recheck_at, row.again = max(row.recheck_at, now.wall + RECHECK_S), True
+        row.recheck_at = max(row.recheck_at, now.wall + RECHECK_S)
+        self.repeat(row, now)
         if row.state is State.CLEAN and row.key not in self.busy:
             self.later(row, now, None)
         self.write(row, out, "the partner had it")
+
+    @staticmethod
+    def repeat(row: Row, now: Now) -> None:
+        """Say the row again soon, too."""
+        row.again = tuple(now.mono + after_s for after_s in AGAIN_S)
 
     def reassert(self, row: Row, after_s: float, now: Now, out: Output, cause: str) -> None:
         """Say a row again although nothing changed (takeover): a replace that changes nothing is nearly free."""
@@ -188,6 +196,8 @@ class Shelf:
                 continue
             if (row.target, row.zone) not in self.lanes:
                 continue
+            if row.recheck_at:  # whether it was said again before the end is not known (torture 1796033969)
+                self.repeat(row, now)
             if row.owner == PEER:
                 self.later(row, now, None if row.want else min(PEER_FIRST_LOOK_S, max(0.0, row.next_at - now.wall)))
             elif row.state is State.DIRTY:
@@ -230,8 +240,8 @@ class Shelf:
         if row.recheck_at and row.state is State.CLEAN:
             waits.append(min(RECHECK_S, max(0.0, row.recheck_at - now.wall)))
         if row.again and row.state is State.CLEAN and row.owner == ME and row.want:
-            row.again = False
-            waits.append(AGAIN_S)
+            row.again = tuple(at for at in row.again if at > now.mono)
+            waits += [at - now.mono for at in row.again[:1]]
         if after_s is not None:
             waits.append(after_s)
         self.at(row, now, min(waits, default=None))

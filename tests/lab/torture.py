@@ -38,6 +38,7 @@ PARTNERS = ("10.17.0.1", "10.17.0.2")
 RELAY, MASTER, SLAVE = "10.16.255.3", "10.16.255.53", "10.16.255.54"
 POOL_FIRST = IPv4Address("10.16.0.1")
 CONVERGE_S = 240.0
+WAITING_S = 20.0  # after so long, and again, it is said what is waited for
 STILL_EQUAL_S = 5.0
 
 
@@ -144,10 +145,14 @@ class Torture:
         self.say("states: " + ", ".join(self.state(server) for server in self.servers))
         faults = ["not looked at"]
         end = time.monotonic() + CONVERGE_S
+        spoken = time.monotonic()
         while faults and time.monotonic() < end:
             time.sleep(1.0)
             with contextlib.suppress(LabError):
                 faults = self.differences()
+            if faults and time.monotonic() > spoken + WAITING_S:
+                spoken = time.monotonic()
+                self.say(f"    still {len(faults)}: {faults[0]}")
         self.say(f"{len(faults)} differences while the clients go on renewing")
         clients.signal(signal.SIGTERM)
         clients.popen.wait(10)
