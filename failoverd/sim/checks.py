@@ -149,7 +149,7 @@ def read(record: str) -> dict[str, Any]:
 
 
 class Disks:
-    """What is durable on each server, followed through the trace; with the commits of the last seconds."""
+    """What is durable on each server, followed through the trace; with what was replaced in the last seconds."""
 
     def __init__(self) -> None:
         """Empty disks."""
@@ -163,16 +163,16 @@ class Disks:
         """A transaction."""
         rows = self.rows.setdefault(event.server, {})
         for address, record in event.leases:
+            if (was := rows.pop(address, None)) is not None:
+                recent = self.recent.setdefault((event.server, address), [])
+                recent.append((event.t, was))
+                while recent[0][0] < event.t - ACK_AGE_S:
+                    recent.pop(0)
             if record is None:
-                rows.pop(address, None)
                 continue
             rows[address] = record
             raw = read(record)
             self.ever.setdefault((event.server, address), set()).add((raw["state"], raw.get("ends", 0)))
-            recent = self.recent.setdefault((event.server, address), [])
-            recent.append((event.t, record))
-            while recent[0][0] < event.t - ACK_AGE_S:
-                recent.pop(0)
 
     def replaced(self, event: Replaced) -> None:
         """Another disk: nothing but what it holds counts from now on."""

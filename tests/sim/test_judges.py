@@ -8,6 +8,7 @@ from math import inf
 import pytest
 
 from failoverd.dhcp.message import MessageType as Dhcp
+from failoverd.sim.checks import not_on_disk
 from failoverd.sim.checks_names import offered_twice
 from failoverd.sim.limits import before_its_time, reserved
 from failoverd.sim.trace import Answered, Booted, Committed, Crashed, Event, Fault, Moved, Pinged, Reserved, Started
@@ -43,6 +44,20 @@ def test_a_partner_down_that_was_left_on_disk_is_not_as_before(commits: int, wro
     events += [Booted(101.0, "a", ((FIRST, backup),)), Moved(101.0, "a", "startup"), Moved(102.0, "a", "partner-down")]
     events += [Committed(110.0, "a", ((FIRST, active),), (True,)), answered(110.0, Dhcp.ACK, ONE, FIRST)]
     assert [violation.t for violation in before_its_time(events)] == ([110.0] if wrong else [])
+
+
+@pytest.mark.parametrize(
+    ("leaves_t", "lease_s", "wrong"),
+    [(100.0, 20, False), (105.9, 14, False), (106.1, 14, True), (100.0, 21, True)],
+    ids=["in the same step", "behind a slow disk", "later", "more than it was"],
+)
+def test_an_ack_from_what_the_client_had_may_leave_with_the_end_of_its_lease(leaves_t: float, lease_s: int, wrong: bool) -> None:
+    """Simulator, seed host240: disks full, so a renewal is answered from what remains and commits nothing; a DECLINE in the same step."""
+    active = json.dumps({"state": 2, "hw": ONE.hex(), "ends": 120})
+    declined = json.dumps({"state": 5, "ends": 300})
+    events = [STARTED, Committed(50.0, "a", ((FIRST, active),), (True,)), Committed(100.0, "a", ((FIRST, declined),), (True,))]
+    events.append(answered(leaves_t, Dhcp.ACK, ONE, FIRST, lease_s))
+    assert [violation.t for violation in not_on_disk(events)] == ([leaves_t] if wrong else [])
 
 
 def test_a_reservation_is_outside_until_both_have_met_without_it_and_what_they_granted_is_over() -> None:
