@@ -6,6 +6,7 @@ import pytest
 
 from failoverd.ddns.dhcid import guard
 from failoverd.ddns.rows import ME, PEER
+from failoverd.ddns.shelf import AGAIN_S
 from failoverd.ports import DnsAnswer, DnsQuery, Origin
 from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
 
@@ -196,3 +197,32 @@ def test_a_pointer_of_ours_that_the_partner_never_replaced_goes_when_the_partner
     rig.pass_time(30)
     assert rig.zone() == set()
     assert rig.rows() == {}
+
+
+@pytest.mark.parametrize("ours_is_last", [True, False])
+def test_what_crossed_with_the_partners_removal_does_not_outlive_it(ours_is_last: bool) -> None:
+    """Simulator, seed host13320: the client asked both servers and declined. We said its pointer once more while the partner removed it and
+    said so; it stayed for five minutes, until no message of ours could come any more, though each had been answered."""
+    rig = Rig()
+    rig.planner.unheld = lambda address, name, guard: True
+    ours = lease(10, 1)
+    rig.change(ours.evolve(partner_cltt=1000, cltt=0), Origin.PARTNER)
+    rig.change(ours.evolve(partner_cltt=1000, cltt=2000))
+    rig.run()
+    assert rig.zone() == {f"{H1} A 192.0.2.10", f"10.{REVERSE} PTR {H1}"}
+    rig.wall, rig.mono = rig.wall + AGAIN_S[0], rig.mono + AGAIN_S[0]
+    rig.due()
+    rig.change(ours.evolve(partner_cltt=3000, cltt=2000), Origin.PARTNER)
+    rig.free(10, Origin.PARTNER)
+    said = list(rig.wire)
+    rig.wire.clear()
+    answers = [] if ours_is_last else [rig.master.answer(message) for message in said]
+    for zone, name in ((FORWARD, H1), (REVERSE, f"10.{REVERSE}")):
+        del rig.master.zones[zone].names[name]  # the partner's removals
+    answers = answers or [rig.master.answer(message) for message in said]
+    for answer in answers:
+        rig.deliver(answer)
+    assert rig.zone() == ({f"10.{REVERSE} PTR {H1}"} if ours_is_last else set())
+    rig.told(f"r10.{REVERSE}", f"f{H1}")
+    rig.pass_time(30)
+    assert rig.zone() == set()
