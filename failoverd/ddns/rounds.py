@@ -32,6 +32,7 @@ from failoverd.ddns.steps import (
     removal_step,
     second_step,
 )
+from failoverd.ddns.word import REMOVED
 from failoverd.ddns.zone import DnsPlan
 from failoverd.notes import Note
 from failoverd.ports import DnsAnswer, Now, Output
@@ -381,5 +382,7 @@ class Rounds:
             out.notes.append(Note(reasons.LEFT, now.wall, subject=row.name))
             self.shelf.own(row, ME)
             self.shelf.mark(row, now, out, "the partner does not know it")
+        elif row.word == REMOVED and row.recheck_at:  # it is ours that came last, or the partner's anew: a ghost (ddns.md 4.6)
+            self.shelf.removed_there(row, now, out)
         else:
             self.shelf.look_later(row, self._holders.addresses_of(row), now)

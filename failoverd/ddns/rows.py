@@ -72,7 +72,7 @@ class Row:
     `recheck_at`  a lost message of ours may be applied until its signature is too old: say it again then; 0 for no doubt
     `lodger`      DHCID of the client's DHCPv6 entry (or of a predecessor's, with an AAAA) that our address stands beside; "": our own
     `wish`        the name that the client asked for, when this row is the one that it got instead (on-conflict = "suffix"); else ""
-    `word`        what the partner says of a row of its own (word.py): "done", "open"; "" when it says nothing
+    `word`        what the partner says of a row of its own (word.py): "done", "open", "removed"; "" when it says nothing
     `ghosts`      the same as `recheck_at` for records that are no longer in `maybe`, because the name went to another client
     `key`         the store's key, and the planner's; target, kind and name never change
     """

@@ -13,7 +13,7 @@ from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, row_key
 from failoverd.ddns.shelf import AGAIN_S, Shelf
 from failoverd.ports import Now, Output
 
-DONE, OPEN = "done", "open"
+DONE, OPEN, REMOVED = "done", "open", "removed"
 TOLD_A_STEP = 700
 _LETTERS = {FORWARD: b"f", REVERSE: b"r"}
 _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
@@ -90,16 +90,16 @@ class PartnerWord:
                     continue
                 if text and [v.text for v in row.want] == [text]:
                     self._believe(row, True, now, out)
-                elif not text and not row.want and _may_outlive(row):
-                    self._shelf.later(row, now, AGAIN_S[0])  # the zone tells, when the end of the lease is agreed on
+                elif not text and not row.want and row.recheck_at:
+                    # Ours may have come last (simulator, seed host13320): the zone tells, when the end of the lease is agreed on.
+                    row.word = REMOVED
+                    self._shelf.later(row, now, AGAIN_S[0])
+                    self._shelf.write(row, out, "the partner's word")
+                elif not text and not row.want and len({v.text for v in row.drop()}) > 1 and row.kind == REVERSE:
+                    # It never wrote what it wanted, perhaps, and so did not replace ours: the zone tells (simulator, seed 18863).
+                    self._shelf.later(row, now, 0.0)
                 elif not text and not row.want:
                     self._shelf.removed_there(row, now, out)
-
-
-def _may_outlive(row: Row) -> bool:
-    """Whether something of ours may be there after the partner's removal: it came last (simulator, seed host13320), or the partner never
-    wrote what it wanted, perhaps, and so did not replace it (seed 18863)."""
-    return bool(row.recheck_at) or (row.kind == REVERSE and len({v.text for v in row.drop()}) > 1)
 
 
 def _rests(row: Row) -> bool:
