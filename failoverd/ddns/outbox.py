@@ -144,6 +144,8 @@ class Outbox(Rounds):
             return None
         self.shelf.busy.add(row.key)
         row.dirty_since = row.dirty_since or now.wall
+        if row.again and row.state is not State.CLEAN:
+            self.shelf.repeat(row, now)  # it was not in the zone, perhaps, and what it crosses may have waited as long
         if row.owner == ME:
             row.state, row.next_at = State.INFLIGHT, now.wall
         self._prepare(flight, now, out, write=row.owner == ME)

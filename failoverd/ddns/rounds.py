@@ -382,7 +382,10 @@ class Rounds:
             out.notes.append(Note(reasons.LEFT, now.wall, subject=row.name))
             self.shelf.own(row, ME)
             self.shelf.mark(row, now, out, "the partner does not know it")
-        elif row.word == REMOVED and row.recheck_at:  # it is ours that came last, or the partner's anew: a ghost (ddns.md 4.6)
+        elif (
+            row.word == REMOVED
+        ):  # ours came last, or the partner's is there anew: a ghost, also when the doubt ended with this round
+            row.recheck_at = row.recheck_at or now.wall
             self.shelf.removed_there(row, now, out)
         else:
             self.shelf.look_later(row, self._holders.addresses_of(row), now)

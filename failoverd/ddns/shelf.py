@@ -15,8 +15,8 @@ from failoverd.ddns.steps import hands_over
 from failoverd.ddns.zone import DnsPlan
 from failoverd.ports import Kind, Now, Origin, Output, Write
 
-# A message of the partner's that was on its way comes soon, by a server that stood still or a master that was down a little later; a
-# lost one may come until RECHECK_S have passed. So a name is missing for twice as long as the message was late, at most.
+# A message of the partner's that was on its way comes soon; by a server that stood still, or to a master that was down, a little later; a
+# lost one until RECHECK_S have passed. So a name is missing for ten seconds, or for about twice as long as the message was late.
 AGAIN_S = (10.0, 30.0, 90.0)
 RECHECK_S = 301.0  # the fudge of our signatures (RFC 8945 5.2.3), and one second
 LAST_COPY_S = 90.0  # the last copy of a message may be signed this long after its first (retries, two keys, several primaries)
@@ -153,7 +153,7 @@ class Shelf:
             self.at(row, now, 0.0)
 
     def doubt(self, row: Row, now: Now, out: Output) -> None:
-        """Somebody else's message about the name may still be on its way: ours is said once more soon, and when none can come any more."""
+        """Somebody else's message about the name may still be on its way: ours is said again soon, and when none can come any more."""
         row.recheck_at = max(row.recheck_at, now.wall + RECHECK_S)
         self.repeat(row, now)
         if row.state is State.CLEAN and row.key not in self.busy:
@@ -196,7 +196,9 @@ class Shelf:
                 continue
             if (row.target, row.zone) not in self.lanes:
                 continue
-            if row.recheck_at:  # whether it was said again before the end is not known (torture 1796033969)
+            if row.recheck_at and not ripe(
+                row.recheck_at, now
+            ):  # whether it was said again before is not known (torture 1796033969)
                 self.repeat(row, now)
             if row.owner == PEER:
                 self.later(row, now, None if row.want else min(PEER_FIRST_LOOK_S, max(0.0, row.next_at - now.wall)))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from failoverd.ddns.names import dotted
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Row, State, row_key
-from failoverd.ddns.shelf import AGAIN_S, Shelf
+from failoverd.ddns.shelf import PEER_FIRST_LOOK_S, Shelf
 from failoverd.ports import Now, Output
 
 DONE, OPEN, REMOVED = "done", "open", "removed"
@@ -90,10 +90,11 @@ class PartnerWord:
                     continue
                 if text and [v.text for v in row.want] == [text]:
                     self._believe(row, True, now, out)
-                elif not text and not row.want and row.recheck_at:
-                    # Ours may have come last (simulator, seed host13320): the zone tells, when the end of the lease is agreed on.
+                elif not text and not row.want and row.recheck_at and row.known():
+                    # Ours may have come last (simulator, seed host13320): the zone tells. Not sooner: by a link that stands still nobody
+                    # says that the client came back, and what is there may be the partner's anew; in normal a link is not that silent.
                     row.word = REMOVED
-                    self._shelf.later(row, now, AGAIN_S[0])
+                    self._shelf.later(row, now, PEER_FIRST_LOOK_S)
                     self._shelf.write(row, out, "the partner's word")
                 elif not text and not row.want and len({v.text for v in row.drop()}) > 1 and row.kind == REVERSE:
                     # It never wrote what it wanted, perhaps, and so did not replace ours: the zone tells (simulator, seed 18863).

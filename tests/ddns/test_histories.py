@@ -305,6 +305,29 @@ def test_a_name_that_the_partner_is_just_removing_is_said_again_after_a_crash() 
     assert set(zone.names[name]) == {"A", "DHCID"}
 
 
+@pytest.mark.parametrize("rcode", ["REFUSED", "SERVFAIL", "TIMEOUT"])
+@pytest.mark.parametrize("away_s", [5, 95, 400])
+def test_what_waited_with_the_name_for_the_master_is_waited_for(rcode: str, away_s: float) -> None:
+    """Found in review: the times to say the name again were counted from the binding. The master was away for longer, and the partner's
+    removal, which had waited for it as our name had, came last."""
+    rig = Rig()
+    ours = lease(1, 1)
+    rig.change(ours.evolve(fqdn="", hostname="", partner_cltt=1000, cltt=0), Origin.PARTNER)
+    rig.answer = lambda message: DnsAnswer(message.ident, rcode, "model")
+    rig.change(ours.evolve(cltt=2000, partner_cltt=1000))
+    rig.pass_time(away_s)
+    rig.answer = rig.master.answer
+    zone, name = rig.master.zones[FORWARD], "h1.example.test."
+    for _ in range(600):
+        if name in zone.names:
+            break
+        rig.pass_time(1)
+    rig.pass_time(2)
+    del zone.names[name]
+    rig.pass_time(AGAIN_S[0])
+    assert name in zone.names
+
+
 def test_the_name_of_a_client_with_two_leases_is_where_the_partner_said_it_last() -> None:
     """Simulator, a calm pair whose clients roam and decline: the partner put the older address in the place of ours and removed it with
     its lease; we went on believing that ours was there."""

@@ -6,7 +6,7 @@ import pytest
 
 from failoverd.ddns.dhcid import guard
 from failoverd.ddns.rows import ME, PEER
-from failoverd.ddns.shelf import AGAIN_S
+from failoverd.ddns.shelf import AGAIN_S, PEER_FIRST_LOOK_S, RECHECK_S
 from failoverd.ports import DnsAnswer, DnsQuery, Origin
 from tests.ddns.rig import FORWARD, NET, REVERSE, Rig, lease
 
@@ -199,12 +199,10 @@ def test_a_pointer_of_ours_that_the_partner_never_replaced_goes_when_the_partner
     assert rig.rows() == {}
 
 
-@pytest.mark.parametrize("ours_is_last", [True, False])
-def test_what_crossed_with_the_partners_removal_does_not_outlive_it(ours_is_last: bool) -> None:
-    """Simulator, seed host13320: the client asked both servers and declined. We said its pointer once more while the partner removed it and
-    said so; it stayed for five minutes, until no message of ours could come any more, though each had been answered."""
+def crossed_with_the_partners_removal(*, ours_is_last: bool, held: bool = False) -> Rig:
+    """The client asked both servers and declined: we said its names once more while the partner removed them."""
     rig = Rig()
-    rig.planner.unheld = lambda address, name, guard: True
+    rig.planner.unheld = lambda address, name, guard: not held
     ours = lease(10, 1)
     rig.change(ours.evolve(partner_cltt=1000, cltt=0), Origin.PARTNER)
     rig.change(ours.evolve(partner_cltt=1000, cltt=2000))
@@ -223,6 +221,68 @@ def test_what_crossed_with_the_partners_removal_does_not_outlive_it(ours_is_last
     for answer in answers:
         rig.deliver(answer)
     assert rig.zone() == ({f"10.{REVERSE} PTR {H1}"} if ours_is_last else set())
-    rig.told(f"r10.{REVERSE}", f"f{H1}")
-    rig.pass_time(30)
+    return rig
+
+
+REMOVALS = (f"r10.{REVERSE}", f"f{H1}")
+
+
+@pytest.mark.parametrize("ours_is_last", [True, False])
+def test_what_crossed_with_the_partners_removal_does_not_outlive_it(ours_is_last: bool) -> None:
+    """Simulator, seed host13320: the client asked both servers and declined. We said its pointer once more while the partner removed it and
+    said so; it stayed for five minutes, until no message of ours could come any more, though each had been answered."""
+    rig = crossed_with_the_partners_removal(ours_is_last=ours_is_last)
+    rig.told(*REMOVALS)
+    rig.pass_time(PEER_FIRST_LOOK_S + 1)
     assert rig.zone() == set()
+
+
+@pytest.mark.parametrize("trouble", ["none", "told at the end of the doubt", "stopped", "silent master"])
+def test_what_crossed_and_stands_at_an_address_that_is_in_use_goes_when_no_message_can_come_any_more(trouble: str) -> None:
+    """Another client has the address, without a name: nobody knows whether what is there is ours. We looked again an hour later, when
+    the look came with the end of the doubt."""
+    rig = crossed_with_the_partners_removal(ours_is_last=True, held=True)
+    if trouble == "told at the end of the doubt":
+        rig.fence(True)
+        rig.pass_time(RECHECK_S - 6)
+        rig.fence(False)
+    rig.told(*REMOVALS)
+    if trouble == "stopped":
+        rig.pass_time(1)
+        rig.wall, rig.mono, unheld = rig.wall + RECHECK_S, rig.mono + RECHECK_S, rig.planner.unheld
+        rig.boot()
+        rig.planner.unheld = unheld
+    if trouble == "silent master":
+        rig.answer = lambda message: DnsAnswer(message.ident, "TIMEOUT", "model")
+        rig.pass_time(RECHECK_S + 30)
+        rig.answer = rig.master.answer
+    assert rig.zone() == {f"10.{REVERSE} PTR {H1}"}
+    rig.pass_time(RECHECK_S + 1)
+    assert rig.zone() == set()
+    assert ("rev", f"10.{REVERSE}") not in rig.rows()
+
+
+def test_what_the_partner_said_anew_while_the_link_stood_still_stays() -> None:
+    """Found in review: a look ten seconds after the partner's word took away what the client, back at the partner, had got there: the link
+    stood still, and was not given up yet."""
+    rig = crossed_with_the_partners_removal(ours_is_last=False)
+    rig.told(*REMOVALS)
+    rig.master.zones[FORWARD].load([f"{H1} 600 A 192.0.2.10", f"{H1} 600 DHCID {guard(lease(10, 1).hw, b'', H1)}"])
+    rig.master.zones[REVERSE].load([f"10.{REVERSE} 600 PTR {H1}"])
+    rig.pass_time(30)  # as long as a link may be silent in normal
+    rig.change(lease(10, 1).evolve(partner_cltt=4000, cltt=2000, starts=4000), Origin.PARTNER)
+    rig.pass_time(3600)
+    assert rig.zone() == {f"{H1} A 192.0.2.10", f"10.{REVERSE} PTR {H1}"}
+
+
+def test_the_partners_second_word_on_what_is_only_a_ghost_starts_no_look() -> None:
+    rig = crossed_with_the_partners_removal(ours_is_last=True, held=True)
+    rig.told(*REMOVALS)
+    rig.pass_time(PEER_FIRST_LOOK_S + 1)
+    ghosts = {key: row.ghosts for key, row in rig.rows().items()}
+    assert any(ghosts.values())
+    rig.notes.clear()
+    rig.told(*REMOVALS)
+    rig.pass_time(PEER_FIRST_LOOK_S + 1)
+    assert {key: row.ghosts for key, row in rig.rows().items()} == ghosts
+    assert rig.notes == []
