@@ -156,14 +156,17 @@ class House(HostTalk):
                 new.fqdn, new.hostname = other.fqdn, new.hostname or other.hostname
                 return
 
-    def _unheld(self, address: int, name: str, owner: str) -> bool:
-        """Whether neither server has a client on an address, of those that own `name` under DHCID `owner` ("": any client)."""
+    def _unheld(self, address: int, name: str, owner: str) -> bool | None:
+        """Whether neither server has a client on an address, of those that own `name` under DHCID `owner` ("": any client). None: the
+        partner may have one that we have not heard of yet."""
         endpoint, lease = self.endpoint_at(address), self.table.get(address)
         if endpoint is None or endpoint.record.state not in {ServerState.NORMAL, ServerState.PARTNER_DOWN}:
             return False
-        if lease.owed and endpoint.record.state is ServerState.NORMAL:
-            return False  # it has not agreed to the end yet, and may have renewed the lease (simulator, seed 11906)
-        return lease.state is not BindingState.ACTIVE or (owner != "" and guard(lease.hw, lease.client_id, name) != owner)
+        if lease.state is BindingState.ACTIVE and (owner == "" or guard(lease.hw, lease.client_id, name) == owner):
+            return False
+        if endpoint.record.state is ServerState.NORMAL and (lease.owed or endpoint.updates.late(self.now)):
+            return None  # it has not agreed to the end yet, and may have renewed the lease (simulator, seed 11906; late: seed 1421)
+        return True
 
     def _nameless(self, address: int, name: str, owner: str) -> bool:
         """Whether the partner spoke last to the client of an address, one that owns `name` under `owner` ("": any): it may have given the

@@ -41,8 +41,8 @@ MEETING_S = (3.0, 30.0)  # after contact: the partner's removals of leases that 
 class Planner:
     """`stored`: the rows of the store (JSON). `server`: our name, for the notes. Sends nothing until `fence(False, ...)`.
 
-    `unheld`: whether surely nobody holds an address under a DHCID (name, DHCID; both "" for nobody at all): the node's to say, for a
-    lease that the partner gave has no name here. `nameless`: the same arguments; whether the partner spoke last to the client
+    `unheld`: whether nobody holds an address under a DHCID (name, DHCID; both "" for nobody at all), None for not known yet: the node
+    says, for a lease that the partner gave has no name here. `nameless`: the same arguments; whether the partner spoke last to the client
     of the address, which may have a name that we were not told. `unsaid`: whether that client is called so when it says no name."""
 
     def __init__(self, plan: DnsPlan, stored: list[str], server: str, rng: Random) -> None:
@@ -55,7 +55,7 @@ class Planner:
         self._targets = tuple(sorted({zone.target for zone in plan.zones}))
         self._taking: deque[bytes] = deque()
         self._meeting: deque[bytes] = deque()
-        self.unheld: Callable[[int, str, str], bool] = _unknown
+        self.unheld: Callable[[int, str, str], bool | None] = _unknown
         self.nameless: Callable[[int, str, str], bool] = _unknown
         self.unsaid: Callable[[int, str], bool] = _unknown
         rows = [text for text in stored if not (is_hold(text) or is_seek(text) or is_follow(text))]
@@ -244,14 +244,15 @@ class Planner:
         self._want(given, claim.address, now, out)
         return True
 
-    def left_behind(self, row: Row) -> bool:
+    def left_behind(self, row: Row) -> bool | None:
         """Whether what the partner was to remove belongs to nobody: a client that went over to the partner and changed its name there
-        leaves the old one, of which the partner heard nothing (ddns.md 4.6)."""
+        leaves the old one, of which the partner heard nothing (ddns.md 4.6). None: not known yet."""
+        answers = [self.unheld(ipv4(v.text), row.name, row.held_guard) for v in row.known() if v.rtype == "A"]
         if row.kind == REVERSE:
             address = reverse_address(row.name)
             names = {v.text for v in row.drop()}
-            return address is not None and all(self.unheld(address, name, self._pointed_by(row, address, name)) for name in names)
-        return all(self.unheld(ipv4(v.text), row.name, row.held_guard) for v in row.known() if v.rtype == "A")
+            answers = [address is not None and self.unheld(address, name, self._pointed_by(row, address, name)) for name in names]
+        return False if False in answers else None if None in answers else True
 
     def addresses_of(self, row: Row) -> tuple[int, ...]:
         """The addresses that what is known at a name is about; none for a pointer in a zone of RFC 2317."""

@@ -15,7 +15,7 @@ from failoverd.ddns.batch import Flight
 from failoverd.ddns.guards import Guard
 from failoverd.ddns.pace import Lane, backoff
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Ghost, Row, State, Value
-from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_FIRST_LOOK_S, RECHECK_S, Shelf, ripe
+from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_FIRST_LOOK_S, PEER_LOOK_S, RECHECK_S, Shelf, ripe
 from failoverd.ddns.steps import (
     FRESH_GUARD,
     MODES,
@@ -55,8 +55,8 @@ class Holders(Protocol):
     def give_way(self, name: str, guard: str, now: Now, out: Output) -> bool:
         """The name is another's: whether the client gets another one instead (on-conflict)."""
 
-    def left_behind(self, row: Row) -> bool:
-        """Whether nobody holds the address of what the partner was to remove."""
+    def left_behind(self, row: Row) -> bool | None:
+        """Whether nobody holds the address of what the partner was to remove; None: not known yet."""
 
     def addresses_of(self, row: Row) -> tuple[int, ...]:
         """The addresses that what is known at a name is about."""
@@ -378,14 +378,15 @@ class Rounds:
             there = not {v.text for v in row.drop()}.isdisjoint(text.lower() for _, text in answer.records)
         if not there:
             self.shelf.removed_there(row, now, out)
-        elif self._holders.left_behind(row):
+            return
+        left = self._holders.left_behind(row)
+        if left:
             out.notes.append(Note(reasons.LEFT, now.wall, subject=row.name))
             self.shelf.own(row, ME)
             self.shelf.mark(row, now, out, "the partner does not know it")
-        elif (
-            row.word == REMOVED
-        ):  # ours came last, or the partner's is there anew: a ghost, also when the doubt ended with this round
+        elif left is False and row.word == REMOVED:
+            # Ours came last, or the partner's is there anew: a ghost, also when the doubt ended with this round.
             row.recheck_at = row.recheck_at or now.wall
             self.shelf.removed_there(row, now, out)
         else:
-            self.shelf.look_later(row, self._holders.addresses_of(row), now)
+            self.shelf.look_later(row, self._holders.addresses_of(row), now, PEER_LOOK_S if left is False else PEER_FIRST_LOOK_S)

@@ -248,7 +248,7 @@ class Shelf:
             waits.append(after_s)
         self.at(row, now, min(waits, default=None))
 
-    def look_later(self, row: Row, addresses: Iterable[int], now: Now) -> None:
+    def look_later(self, row: Row, addresses: Iterable[int], now: Now, after_s: float) -> None:
         """What the partner was to remove is still there, and its address is in use: it may be right by the partner's own word. When the
         lease of one of `addresses` ends it is not."""
         self._put_away(row.key)
@@ -256,7 +256,7 @@ class Shelf:
         for address in self._left_at[row.key]:
             self.left.setdefault(address, {})[row.key] = None
         self.rest(row, State.CLEAN, 0.0)
-        self.later(row, now, PEER_LOOK_S)
+        self.later(row, now, after_s)
 
     def look_again(self, address: int, now: Now) -> None:
         """Nobody has the address any more: the partner removes what it knows of it at once, and the rest it does not know."""

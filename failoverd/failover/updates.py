@@ -24,6 +24,9 @@ from failoverd.leases.rights import Rights
 from failoverd.leases.table import PoolState
 from failoverd.ports import Now, Origin
 
+LATE_S = 5  # a BNDUPD leaves in the step that makes it
+LATE_FOR_S = 30.0  # the next of a queue comes sooner, or the link is given up
+
 
 class Updates(UpdateQueue):
     """All binding updates of one relationship, in both directions."""
@@ -32,11 +35,23 @@ class Updates(UpdateQueue):
         """Nothing owed yet; the boot re-owes from the rows. `record`: read, never written."""
         super().__init__(terms, house, pools)
         self.record = record
+        self.late_until = 0.0  # mono; see late
+
+    def late(self, now: Now) -> bool:
+        """Whether the partner may have done more than it has told yet: its updates came late until a moment ago, as when they queue for a
+        slow link. An update is late by its sender's own clock; one of an old end, as the balance moves it, counts, too."""
+        return now.mono < self.late_until
+
+    def _hear_how_late(self, binding: Binding, said_at: int, now: Now) -> None:
+        happened = max((at for at in (binding.starts, binding.cltt, binding.ends) if at and at <= said_at), default=0)
+        if said_at - happened > LATE_S:
+            self.late_until = now.mono + LATE_FOR_S
 
     def told(self, message: Message, rights: Rights, state: ServerState, ruled: bool, link: Link, now: Now) -> None:
         """A BNDUPD: judged by the tables, answered by exactly one BNDACK after the commit (6.3). `state`: ours, as it acts; `ruled`: the
         partner has judged the conflicts already."""
         binding = wire.binding(message)
+        self._hear_how_late(binding, message.time, now)
         names = self._names(message, link, now)
         misplaced = self._misplaced(binding)
         refused = misplaced or self._outlasts(binding, rights, now) or self._judge(binding, rights, state, ruled, now)
@@ -126,7 +141,7 @@ class Updates(UpdateQueue):
             return None
         lease, by = self.house.table.get(binding.address), rights.ahead_s
         noted = max(lease.cltt, self.house.table.confirmed(lease.address))
-        ours = lease.state is BindingState.ACTIVE and lease.partner_cltt <= noted < rights.set_ahead_at
+        ours = lease.state is BindingState.ACTIVE and lease.partner_cltt <= noted + by and noted < rights.set_ahead_at
         if not ours or lease.ends + by <= now.wall:
             return None
         new = later_end(lease, min(lease.ends + by, NEVER), min(lease.potential + by, NEVER))

@@ -12,6 +12,7 @@ import pytest
 from failoverd.failover import waits
 from failoverd.failover.message import Binding, Framer, MessageType, ServerState
 from failoverd.failover.record import BootFacts, RelationshipRecord
+from failoverd.failover.updates import LATE_FOR_S
 from failoverd.leases.allocate import refusal
 from failoverd.leases.binding import Verdict, judge
 from failoverd.leases.lease import BindingState, Lease
@@ -358,6 +359,27 @@ def test_the_name_of_a_lease_whose_end_the_partner_has_not_agreed_to_is_not_free
     arrives()
     duo.run(1)
     assert node.planner.unheld(x, "", "")
+
+
+@pytest.mark.parametrize("queues_s", [0, 8])
+def test_while_updates_come_late_no_name_is_free(queues_s: int) -> None:
+    """Simulator, seed 1421: the partner's updates queued for a slow link, one for half a minute. It had given an address to a client again,
+    which had not been heard of, and the name was taken away as nobody's."""
+    duo = normal(mclt="1m", lease="10m", tls=True, window=1)
+    x, y = duo.given("s", 1), duo.given("s", 2)
+    duo.run(LATE_FOR_S + 1, 5)
+    node, nobody = duo.nodes["p"], 0x0A000000 + 199
+    assert not duo.lease("p", nobody).client
+    assert node.planner.unheld(nobody, "", "")
+    acks_arrive = kept(duo, "p")
+    assert kind(duo.renew("s", 1, x)) == kind(duo.renew("s", 2, y)) == "ack"
+    duo.run(queues_s)
+    acks_arrive()
+    duo.run(1)
+    assert duo.states() == ("normal", "normal")
+    assert node.planner.unheld(nobody, "", "") is (None if queues_s else True)
+    duo.run(LATE_FOR_S + 1, 5)
+    assert node.planner.unheld(nobody, "", "")
 
 
 def meets_with_news(duo: Duo) -> Callable[[], None]:

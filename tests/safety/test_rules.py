@@ -291,11 +291,14 @@ def test_rule_10_what_a_partner_noted_while_its_clock_was_off_lasts_as_long_as_i
     assert record.far_s == 0
 
 
-def test_rule_10_the_partner_hears_how_long_a_lease_lasts_that_a_clock_granted_that_was_behind() -> None:
+@pytest.mark.parametrize(("first", "left"), [("s", BindingState.BACKUP), ("p", BindingState.FREE)])
+def test_rule_10_the_partner_hears_how_long_a_lease_lasts_that_a_clock_granted_that_was_behind(
+    first: str, left: BindingState
+) -> None:
     """Simulator, seed clock19792: s, 100 s behind, renewed alone and was put right. It told the end as it read; p ended the lease there,
-    was refused once, and then believed."""
+    was refused once, and then believed. Seed clock3472: p had granted it, and by s's clock seemed to have spoken last."""
     duo = normal(lease="10m")
-    x = duo.given("s", 1)
+    x = duo.given(first, 1)
     duo.run(2)
     duo.cut()
     duo.run(40)
