@@ -15,7 +15,7 @@ from failoverd.ddns.batch import Flight
 from failoverd.ddns.guards import Guard
 from failoverd.ddns.pace import Lane, backoff
 from failoverd.ddns.rows import FORWARD, ME, PEER, REVERSE, Ghost, Row, State, Value
-from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_FIRST_LOOK_S, PEER_LOOK_S, RECHECK_S, Shelf, ripe
+from failoverd.ddns.shelf import CONFLICT_RETRY_S, PEER_FIRST_LOOK_S, PEER_LOOK_S, RECHECK_S, UNSURE_LOOK_S, Shelf, ripe
 from failoverd.ddns.steps import (
     FRESH_GUARD,
     MODES,
@@ -389,4 +389,4 @@ class Rounds:
             row.recheck_at = row.recheck_at or now.wall
             self.shelf.removed_there(row, now, out)
         else:
-            self.shelf.look_later(row, self._holders.addresses_of(row), now, PEER_LOOK_S if left is False else PEER_FIRST_LOOK_S)
+            self.shelf.look_later(row, self._holders.addresses_of(row), now, PEER_LOOK_S if left is False else UNSURE_LOOK_S)

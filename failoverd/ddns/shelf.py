@@ -23,6 +23,7 @@ LAST_COPY_S = 90.0  # the last copy of a message may be signed this long after i
 CONFLICT_RETRY_S = 3600.0
 HURRY_S = 60.0  # a renewal hastens the retry of a conflict, but not more often
 PEER_LOOK_S = 3600.0
+UNSURE_LOOK_S = 30.0  # while it is not known whether the partner has given the address again
 PEER_FIRST_LOOK_S = 60.0  # a partner that is in contact removes its names at once
 NO_ZONE_CONFIGURED = "no zone is configured for it"
 UNSETTLED = frozenset({State.CONFLICT, State.BLOCKED, State.HELD, State.DEAD})

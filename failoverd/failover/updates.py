@@ -38,13 +38,12 @@ class Updates(UpdateQueue):
         self.late_until = 0.0  # mono; see late
 
     def late(self, now: Now) -> bool:
-        """Whether the partner may have done more than it has told yet: its updates came late until a moment ago, as when they queue for a
-        slow link. An update is late by its sender's own clock; one of an old end, as the balance moves it, counts, too."""
+        """Whether the partner may have granted more than it has told yet: what it granted was told late until a moment ago, by its own
+        clock, as when updates queue for a slow link."""
         return now.mono < self.late_until
 
     def _hear_how_late(self, binding: Binding, said_at: int, now: Now) -> None:
-        happened = max((at for at in (binding.starts, binding.cltt, binding.ends) if at and at <= said_at), default=0)
-        if said_at - happened > LATE_S:
+        if binding.state == BindingState.ACTIVE and said_at - (binding.cltt or said_at) > LATE_S:
             self.late_until = now.mono + LATE_FOR_S
 
     def told(self, message: Message, rights: Rights, state: ServerState, ruled: bool, link: Link, now: Now) -> None:
