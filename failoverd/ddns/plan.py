@@ -247,11 +247,11 @@ class Planner:
     def left_behind(self, row: Row) -> bool | None:
         """Whether what the partner was to remove belongs to nobody: a client that went over to the partner and changed its name there
         leaves the old one, of which the partner heard nothing (ddns.md 4.6). None: not known yet."""
-        answers = [self.unheld(ipv4(v.text), row.name, row.held_guard) for v in row.known() if v.rtype == "A"]
         if row.kind == REVERSE:
-            address = reverse_address(row.name)
-            names = {v.text for v in row.drop()}
-            answers = [address is not None and self.unheld(address, name, self._pointed_by(row, address, name)) for name in names]
+            at, names = reverse_address(row.name), {v.text for v in row.drop()}
+            answers = [at is not None and self.unheld(at, name, self._pointed_by(row, at, name)) for name in names]
+        else:
+            answers = [self.unheld(ipv4(v.text), row.name, row.held_guard) for v in row.known() if v.rtype == "A"]
         return False if False in answers else None if None in answers else True
 
     def addresses_of(self, row: Row) -> tuple[int, ...]:

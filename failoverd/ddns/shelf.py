@@ -197,9 +197,8 @@ class Shelf:
                 continue
             if (row.target, row.zone) not in self.lanes:
                 continue
-            if row.recheck_at and not ripe(
-                row.recheck_at, now
-            ):  # whether it was said again before is not known (torture 1796033969)
+            # Whether it was said again before is not known (torture 1796033969).
+            if row.recheck_at and not ripe(row.recheck_at, now):
                 self.repeat(row, now)
             if row.owner == PEER:
                 self.later(row, now, None if row.want else min(PEER_FIRST_LOOK_S, max(0.0, row.next_at - now.wall)))

@@ -93,9 +93,10 @@ class PartnerWord:
                 elif not text and not row.want and row.recheck_at and row.known():
                     # Ours may have come last (simulator, seed host13320): the zone tells. Not sooner: by a link that stands still nobody
                     # says that the client came back, and what is there may be the partner's anew; in normal a link is not that silent.
-                    row.word = REMOVED
-                    self._shelf.later(row, now, PEER_FIRST_LOOK_S)
-                    self._shelf.write(row, out, "the partner's word")
+                    if row.word != REMOVED:  # said twice, it puts nothing off
+                        row.word = REMOVED
+                        self._shelf.later(row, now, PEER_FIRST_LOOK_S)
+                        self._shelf.write(row, out, "the partner's word")
                 elif not text and not row.want and len({v.text for v in row.drop()}) > 1 and row.kind == REVERSE:
                     # It never wrote what it wanted, perhaps, and so did not replace ours: the zone tells (simulator, seed 18863).
                     self._shelf.later(row, now, 0.0)

@@ -87,8 +87,8 @@ NOT_SERVING = declare("not-serving", "warning", "In this state the relationship 
 AMNESIA = declare(
     "partner-lost-its-database",
     "error",
-    "The partner came back recovering although nobody declared it down: it lost its database. Every lease known here rests for its full"
-    " time before another client may have its address.",
+    "The partner came back recovering although nobody declared it down, or while this server recovers itself: it lost its database. Every"
+    " lease known here rests for its full time before another client may have its address.",
 )
 POOL_REQUEST_ANSWERED = declare("pool-request-answered", "info", "The partner asked for addresses (POOLREQ) and was given some.")
 UNATTESTED = declare(

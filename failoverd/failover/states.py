@@ -116,6 +116,7 @@ def _row(cells: dict[tuple[ServerState, ...], Cell]) -> dict[Peer, Cell]:
 _DROP_FIRST = (
     "Deviation: dhcpd goes to shutdown; from communications-interrupted the same STATE leads to potential-conflict (10.2 #9)"
 )
+RECOVERING = (S.RECOVER, S.RECOVER_WAIT, S.RECOVER_DONE)
 CONFLICTING = (S.POTENTIAL_CONFLICT, S.RESOLUTION_INTERRUPTED, S.CONFLICT_DONE)
 
 _NORMAL = _row(

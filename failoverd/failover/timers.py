@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from failoverd.failover import message as wire
-from failoverd.failover import reasons
+from failoverd.failover import reasons, states
 from failoverd.failover.balance_table import Trigger
 from failoverd.failover.dialect import FACTS
 from failoverd.failover.exchange import Exchange
@@ -13,7 +13,6 @@ from failoverd.ports import LinkConnect, Now, Origin
 
 S = ServerState
 STAMP_S = 10.0  # operation stamp and last proven contact are durable at least this often (safety.md 11, 14)
-RECOVERING = (S.RECOVER, S.RECOVER_WAIT, S.RECOVER_DONE)
 LINK_STARTUP_S = 15.0  # a link without handshake is closed (failover-protocol.md 4.1)
 
 
@@ -56,7 +55,11 @@ class Timers(Exchange):
             return False
         if self._judging() or self._hears_first(now):
             return False
-        if self.record.state is S.PARTNER_DOWN and self.terms.partner_is_dhcpd and self.record.partner_state not in RECOVERING:
+        if (
+            self.record.state is S.PARTNER_DOWN
+            and self.terms.partner_is_dhcpd
+            and self.record.partner_state not in states.RECOVERING
+        ):
             # A dhcpd that is back and has not said recover may have renewed what ended here, and takes our EXPIRED up to 65 s too early
             # (6.3): its claims come first (safety.md 20).
             return self.updates.request is not None

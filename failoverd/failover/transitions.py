@@ -106,7 +106,9 @@ class Transitions(Agreement):
             record.partner_since = int(now.wall)
             self._remember(f"partner: {record.partner_state.words} -> {peer.words}", "it says so", now, "", Origin.PARTNER)
         knows = (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PAUSED, S.SHUTDOWN, *states.CONFLICTING)
-        if peer is S.RECOVER and record.state in knows:
+        # Also while we recover, from an earlier partner-down of its (simulator, seed 18657): what it gave then, and lost, nobody knows.
+        recovers = record.state in states.RECOVERING and not record.virgin_database
+        if peer is S.RECOVER and (record.state in knows or recovers):
             self.house.note(reasons.AMNESIA, now, subject=self.terms.name)
             self.house.rest_all(self.terms.name, now)
         elif peer is S.RECOVER and record.state is S.PARTNER_DOWN and not (again and peer is record.partner_state):

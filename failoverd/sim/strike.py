@@ -84,8 +84,17 @@ class Strike:
                 until.pop((event.client, event.address), None)
         return any(end > self.world.t for end in until.values())
 
-    def type(self, server: Server, verb: str, answered: Callable[[Reply], None] | None = None, **args: str) -> None:
-        """An operator types something at a server that runs. What `pair init` states must be seen, however late a slow disk answers."""
+    def type(
+        self,
+        server: Server,
+        verb: str,
+        answered: Callable[[Reply], None] | None = None,
+        fell: Callable[[], None] | None = None,
+        /,
+        **args: str,
+    ) -> None:
+        """An operator types something at a server that runs. What `pair init` states must be seen, however late a slow disk answers;
+        `fell`: what becomes of it when the server fell before its answer was seen, having done it or not."""
         if not server.up or server.paused:
             return
         ident, life = server.command(verb, args), server.boots
@@ -98,6 +107,8 @@ class Strike:
                     answered(reply)
             elif server.boots == life and server.up and verb == "pair-init":
                 self.world.after(REPLY_S, look)
+            elif fell is not None:
+                fell()
 
         self.world.after(REPLY_S, look)
 

@@ -96,10 +96,12 @@ class TypedStrike(HostStrike):
             return
         for server in servers:
             for name in server.relationships:
-                self.type(server, "pair-init", partial(self._attested, self.world.t, server.name, held), relationship=name)
+                attested = partial(self._attested, self.world.t, server.name, held)
+                self.type(server, "pair-init", attested, attested, relationship=name)
 
-    def _attested(self, t: float, server: str, untrue: bool, reply: Reply) -> None:
-        if reply.code == "ok":
+    def _attested(self, t: float, server: str, untrue: bool, reply: Reply | None = None) -> None:
+        """A server that fell before its answer was seen has left recover-wait already, perhaps (simulator, seed 15509)."""
+        if reply is None or reply.code == "ok":
             self.world.trace.add(Stated(t, server, PAIR_INIT, untrue))
 
 

@@ -34,6 +34,9 @@ CONFIG = """
 [servers.dhcp1]
 interfaces = ["lo"]
 
+[dhcp]
+ping-check = false  # an OFFER that waited for its ping would come out of another step, and count as missed
+
 [[subnet]]
 subnet = "10.0.0.0/8"
 ddns = {{ domain = "example.test." }}

@@ -216,6 +216,36 @@ def test_what_ended_at_the_partner_rests_where_its_renewal_was_forgotten() -> No
     assert duo.lease("p", x).not_before >= held_until
 
 
+@pytest.mark.parametrize(("away_s", "back_in"), [(400, "recover"), (20, "recover-wait")])
+def test_what_a_lost_renewal_may_hold_rests_also_where_both_recover(away_s: int, back_in: str) -> None:
+    """Seed 18657. s renewed x in partner-down, and forgot it with its database; p, which had come back in recover, did not let x rest when
+    s was in recover, too, ended it by what both knew, and gave it away."""
+    duo = normal(mclt="1m", lease="10m", last=101)
+    x = duo.given("p", 1)
+    duo.run(2)
+    assert kind(duo.renew("p", 1, x)) == "ack"
+    duo.run(2)
+    duo.crash("p")
+    duo.run(2)
+    assert duo.command("s", "partner-down").code == "ok"
+    duo.run(away_s, 5)
+    backup = copy_of(duo.disks["s"])
+    duo.start("p")
+    duo.until(lambda: duo.state("p") == back_in, 30)
+    duo.cut()
+    duo.run(1)
+    assert kind(duo.renew("s", 1, x)) == "ack"
+    held_until = duo.lease("s", x).ends
+    duo.crash("s")
+    duo.disks["s"] = backup
+    duo.heal()
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 200)
+    assert duo.lease("p", x).ends < held_until
+    assert duo.lease("p", x).not_before >= held_until
+    assert duo.lease("s", x).not_before >= held_until
+
+
 def test_a_survivor_without_its_database_hears_what_its_partner_had_handed_to_it() -> None:
     """Seed 3014. s lost its database, and p fell; s was told partner-down, and so long after that nothing of before can run p, which had
     recovered before it fell, was back. Both were normal, and s did not know of its half of the pool."""

@@ -50,6 +50,23 @@ def test_seeds_of_an_authenticated_link() -> None:
         assert not result.violations, (seed, result.violations[:3])
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        "662",
+        "1814",
+        "2923",
+        "15509",  # `pair init` typed at two, one of them killed before it could answer: (w) did not hear of it
+        "18034",  # a pointer that each had left to the other, an instant apart, was judged before either looked again
+        "18657",
+    ],
+)
+def test_seeds_that_once_failed(seed: str) -> None:
+    """Each of them is a history of its own in tests/safety, tests/ddns or tests/pair as well, unless the simulator itself was wrong."""
+    result = run(seed)
+    assert not result.violations, (seed, result.violations[:3])
+
+
 def test_seeds_with_the_ping_check() -> None:
     """Here the world's clients are pinged before their addresses go to others; pings and their answers get lost, too."""
     pinged = 0
