@@ -275,6 +275,15 @@ def test_what_the_partner_said_anew_while_the_link_stood_still_stays() -> None:
     assert rig.zone() == {f"{H1} A 192.0.2.10", f"10.{REVERSE} PTR {H1}"}
 
 
+def test_the_partners_word_said_twice_puts_the_look_off_by_nothing() -> None:
+    rig = crossed_with_the_partners_removal(ours_is_last=True)
+    rig.told(*REMOVALS)
+    rig.pass_time(PEER_FIRST_LOOK_S - 10)
+    rig.told(*REMOVALS)
+    rig.pass_time(11)
+    assert rig.zone() == set()
+
+
 def test_the_partners_second_word_on_what_is_only_a_ghost_starts_no_look() -> None:
     rig = crossed_with_the_partners_removal(ours_is_last=True, held=True)
     rig.told(*REMOVALS)
