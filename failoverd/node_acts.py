@@ -41,7 +41,7 @@ def _refused(why: str) -> Answer:
 
 
 def _where(endpoint: Endpoint) -> str:
-    contact = "in contact" if endpoint.link is not None and endpoint.heard_state else "without contact"
+    contact = "in contact" if endpoint.in_contact else "without contact"
     return f"this server is in {endpoint.state.words}, the partner in {endpoint.record.partner_state.words}, {contact}"
 
 
@@ -91,9 +91,20 @@ def _stocks(endpoint: Endpoint) -> list[str]:
 
 def maintenance_end(node: Node, endpoint: Endpoint, command: Command, now: Now) -> Answer:
     """Back into service."""
-    state = endpoint.record.state
+    state, name = endpoint.record.state, endpoint.terms.name
     if endpoint.order is not None:
         said = ["the order is taken back, this server serves again"]
+    elif endpoint.partner_lost_all and not endpoint.in_contact:
+        return _refused(
+            "the partner lost its database, was recovering from this server when it was last heard, and is not there now. Start it, and"
+            f" try again. If it is dead: failoverctl partner-down {name}; addresses then wait for what it may have given and lost"
+        )
+    elif endpoint.partner_lost_all:
+        said = [
+            "the partner lost its database and recovers from this server: this server goes to partner-down, and renews its clients at once",
+            f"every address without a lease here waits {endpoint.rights(now).wait_mclt_s} s: the partner may have given it, and not know",
+            "both are normal when the partner has recovered",
+        ]
     elif state is S.PAUSED:
         said = [
             "this server builds the link anew; when the partner says that nothing happened meanwhile, both are normal",

@@ -33,9 +33,18 @@ class Maintenance(Timers):
         """In contact, both in normal, nothing being drained."""
         return self._together() and self.order is None
 
+    @property
+    def in_contact(self) -> bool:
+        """Whether the partner has said on this link where it is."""
+        return self.link is not None and self.heard_state
+
+    @property
+    def partner_lost_all(self) -> bool:
+        """Out of service, this server has heard that its partner recovers from it."""
+        return self.record.state is S.PAUSED and self.record.partner_state in (S.RECOVER, S.RECOVER_WAIT)
+
     def _together(self) -> bool:
-        linked = self.link is not None and self.heard_state and not self.starting
-        return linked and self.record.state is self.record.partner_state is S.NORMAL
+        return self.in_contact and not self.starting and self.record.state is self.record.partner_state is S.NORMAL
 
     def maintenance_start(self, now: Now, why: str, who: str) -> None:
         """Serve nobody from now on; out of service when nothing is owed. The caller has checked `both_normal`."""
@@ -45,9 +54,13 @@ class Maintenance(Timers):
 
     def maintenance_end(self, now: Now, why: str, who: str) -> None:
         """Back into service. From paused as after a restart: on a new link both say where they are, and what became of the partner
-        meanwhile (partner-down, a lost database) decides; from shutdown through recover."""
+        meanwhile (partner-down, a lost database) decides; from shutdown through recover. A partner that has lost its database takes from us
+        what we have; the caller has checked that it is in contact."""
         if self.order is not None:
             self._give_up("ended by an operator", now)
+        elif self.partner_lost_all:
+            # It may have been in partner-down meanwhile: every address waits, ours too (safety.md 12, 15).
+            self.move(S.PARTNER_DOWN, f"{why}: the partner recovers", now, who, Origin.OPERATOR)
         elif self.record.state is S.SHUTDOWN:
             self.move(S.RECOVER, why, now, who, Origin.OPERATOR)
         elif self.record.state is S.PAUSED:

@@ -73,8 +73,9 @@ class Transitions(Agreement):
         flags = message.u8(OptionCode.SERVER_FLAGS) or 0
         record = self.record
         again, self.heard_state = self.heard_state, True
-        if self.owes_state and (peer is not S.CONFLICT_DONE or record.state in states.SAFE_IN_CONFLICT_DONE):
-            self._first_state(peer is S.CONFLICT_DONE, now)
+        ends = peer is S.CONFLICT_DONE and self.terms.partner_is_dhcpd  # by most of what it could hear
+        if self.owes_state and (not ends or record.state in states.SAFE_IN_CONFLICT_DONE):
+            self._first_state(ends, now)
         me = self.state
         if not flags & ServerFlag.STARTUP:
             self._hears_state(peer, now)
@@ -85,7 +86,9 @@ class Transitions(Agreement):
             if self._agree():
                 self.persist()
             return
-        cell = states.on_state(me, peer, saved=record.state, startup_flag=bool(flags & ServerFlag.STARTUP))
+        cell = states.on_state(
+            me, peer, saved=record.state, startup_flag=bool(flags & ServerFlag.STARTUP), dhcpd=self.terms.partner_is_dhcpd
+        )
         cell, why = self._ruled_by_epoch(cell, peer)
         if cell.note:
             self.house.note(cell.note, now, subject=self.terms.name, detail=peer.words if peer is not None else str(flags))
@@ -109,7 +112,8 @@ class Transitions(Agreement):
         # Also while we recover, from an earlier partner-down of its (simulator, seed 18657): what it gave then, and lost, nobody knows.
         recovers = record.state in states.RECOVERING and not record.virgin_database
         if peer is S.RECOVER and (record.state in knows or recovers):
-            self.house.note(reasons.AMNESIA, now, subject=self.terms.name)
+            if not self._forgetful:  # one that has lost nothing follows into recover, from conflict resolution
+                self.house.note(reasons.AMNESIA, now, subject=self.terms.name)
             self.house.rest_all(self.terms.name, now)
         elif peer is S.RECOVER and record.state is S.PARTNER_DOWN and not (again and peer is record.partner_state):
             self.house.rest_all(self.terms.name, now)  # whether it has its database nobody says: its acks free nothing early

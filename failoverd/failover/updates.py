@@ -14,7 +14,7 @@ from failoverd.failover.message import Binding, Message, RejectReason, ServerSta
 from failoverd.failover.pool_transfer import House
 from failoverd.failover.private import LeaseNames
 from failoverd.failover.record import RelationshipRecord
-from failoverd.failover.states import CONFLICTING
+from failoverd.failover.states import CONFLICTING, RECOVERING
 from failoverd.failover.terms import Terms
 from failoverd.failover.update_queue import ENDS, FREED, Link, UpdateQueue
 from failoverd.leases.binding import judge
@@ -174,6 +174,7 @@ class Updates(UpdateQueue):
             ruled=ruled,
             confirmed=self.house.table.confirmed(binding.address),
             outdated=rights.outdated,
+            both_outdated=rights.outdated and self.record.partner_state in RECOVERING,
         )
         return None if verdict.accept else (verdict.reject, verdict.text)
 

@@ -17,6 +17,7 @@ from failoverd.sim.strikes_typed import TYPED
 from failoverd.sim.trace import Declared, Fault
 from failoverd.sim.world import World
 
+TYPED_AGAIN_S = 20.0  # after a refusal
 STRIKES = NET | HOST | TYPED | STORIES | NAMED
 
 
@@ -78,5 +79,15 @@ class Faults:
             server.boot()
             server.deliver(*([ClockState(True)] if server in righted else []))
             for name in server.relationships:
-                server.command("maintenance-end", {"relationship": name})
+                self._into_service(server, name)
         pair.tcp.heal()
+
+    def _into_service(self, server: Server, relationship: str) -> None:
+        """`maintenance end`, again when it was refused: a partner without its database is waited for."""
+        server.command("maintenance-end", {"relationship": relationship})
+
+        def look() -> None:
+            if server.saved_states.get(relationship) == "paused":
+                self._into_service(server, relationship)
+
+        self.world.after(TYPED_AGAIN_S, look)

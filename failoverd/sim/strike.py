@@ -94,7 +94,7 @@ class Strike:
         **args: str,
     ) -> None:
         """An operator types something at a server that runs. What `pair init` states must be seen, however late a slow disk answers;
-        `fell`: what becomes of it when the server fell before its answer was seen, having done it or not."""
+        `fell`: called when the server fell before its answer was seen, having done it or not."""
         if not server.up or server.paused:
             return
         ident, life = server.command(verb, args), server.boots

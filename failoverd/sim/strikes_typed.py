@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -97,12 +98,18 @@ class TypedStrike(HostStrike):
         for server in servers:
             for name in server.relationships:
                 attested = partial(self._attested, self.world.t, server.name, held)
-                self.type(server, "pair-init", attested, attested, relationship=name)
+                fell = partial(self._fell, self.world.t, server, held, name)
+                self.type(server, "pair-init", attested, fell, relationship=name)
 
-    def _attested(self, t: float, server: str, untrue: bool, reply: Reply | None = None) -> None:
-        """A server that fell before its answer was seen has left recover-wait already, perhaps (simulator, seed 15509)."""
-        if reply is None or reply.code == "ok":
+    def _attested(self, t: float, server: str, untrue: bool, reply: Reply) -> None:
+        if reply.code == "ok":
             self.world.trace.add(Stated(t, server, PAIR_INIT, untrue))
+
+    def _fell(self, t: float, server: Server, untrue: bool, relationship: str) -> None:
+        """Before its answer was seen: what its disk says of it holds, and it may have left recover-wait already (seed 15509)."""
+        records = [json.loads(record) for record in server.disk.stored().relationships]
+        if any(record.get("new_pair") and record.get("name") == relationship for record in records):
+            self.world.trace.add(Stated(t, server.name, PAIR_INIT, untrue))
 
 
 TYPED: dict[str, tuple[type[Any], Callable[[Any], None]]] = {

@@ -74,9 +74,14 @@ def state_matrix() -> list[str]:
             reasons.append([SHORT[me], SHORT[peer], both, cell.follows, cell.why])
     out += table(["we", "partner", "what we do", "follows", "why"], reasons)
     out += ["While starting, where it differs from the saved state's row:", ""]
-    differing: list[tuple[tuple[ServerState, Peer], Cell]] = list(states.FROM_STARTUP.items())
-    started = [[SHORT[me], SHORT[peer] if peer is not None else "", ours(cell), cell.why] for (me, peer), cell in differing]
-    return out + table(["saved", "partner", "what we do", "why"], started)
+    out += table(["saved", "partner", "what we do", "why"], differing(states.FROM_STARTUP))
+    out += ["", "Towards another failoverd, where it differs:", ""]
+    return out + table(["we", "partner", "what we do", "why"], differing(states.AT_A_FAILOVERD))
+
+
+def differing(cells: dict[tuple[ServerState, Peer], Cell]) -> list[list[str]]:
+    """Cells that stand in the place of a row's, as lines of a table."""
+    return [[SHORT[me], SHORT[peer] if peer is not None else "", ours(cell), cell.why] for (me, peer), cell in cells.items()]
 
 
 def epoch_table() -> list[str]:

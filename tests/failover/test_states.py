@@ -65,7 +65,9 @@ DEVIATIONS = {  # where we do not follow dhcpd: its entry -> ours
     ("PC", "N"): "drop",
     ("PC", "RD"): "R",
     ("RI", "RD"): "R",
-    **{("CD", peer): "PC" for peer in ("CI", "PD", "R", "CD")},
+    ("RI", "R"): "R",
+    **{("CD", peer): "PC" for peer in ("CI", "PD", "CD")},
+    ("CD", "R"): "R",
     ("CD", "P"): "-",
     ("CD", "RW"): "-",
     ("CD", "SD"): "PD",
@@ -309,7 +311,7 @@ class End:
             assert isinstance(item, S)
             if self.state in states.IGNORES_DUPLICATE and item is self.partner:
                 return
-            cell = on_state(self.state, item, saved=self.state)
+            cell = on_state(self.state, item, saved=self.state, dhcpd=False)
             if cell.action is not Action.REFUSE:
                 self.partner = item
             self.obey(cell)

@@ -1,0 +1,184 @@
+"""Histories in which a server loses what it gave alone, found in review: the other one waits for all of it, in whatever state it met the
+loss. `p` is the primary, `s` the secondary."""
+
+from __future__ import annotations
+
+import pytest
+
+from failoverd.failover.message import MessageType
+from tests.pair.duo import Duo, kind, lease_s, normal
+from tests.safety.test_reunion import copy_of, kept
+
+
+def alone(duo: Duo, name: str) -> dict[int, float]:
+    """What a server in partner-down gives to four clients, and until when each holds it."""
+    acks = [duo.dora(name, mac) for mac in range(1, 5)]
+    return {ack.yiaddr: duo.now.wall + lease_s(ack) for ack in acks if ack is not None}
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("out", ["p", "s"])
+def test_a_server_in_maintenance_waits_for_what_its_partner_gave_in_partner_down_and_forgot(out: str, tls: bool) -> None:
+    duo = normal(mclt="1m", lease="10m", last=103, tls=tls)
+    other = "s" if out == "p" else "p"
+    assert duo.command(out, "maintenance-start").code == "ok"
+    duo.until(lambda: duo.state(out) == "paused", 10)
+    duo.run(2)
+    duo.crash(out)
+    duo.run(5)
+    assert duo.command(other, "partner-down").code == "ok"
+    duo.run(130, 1)
+    held = alone(duo, other)
+    assert len(held) == 4
+    duo.crash(other)
+    duo.lose_database(other)
+    duo.start(other)
+    duo.start(out)
+    duo.until(lambda: duo.state(other) == "recover-wait", 10)
+    assert duo.command(out, "maintenance-end").code == "ok"
+    for mac in range(11, 51):
+        duo.run(1)
+        ack = duo.dora(out, mac)
+        assert ack is None or held.get(ack.yiaddr, 0) <= duo.now.wall, duo.states()
+
+
+def test_a_server_in_maintenance_that_heard_its_partner_recover_declares_nothing_behind_a_cut() -> None:
+    """Its partner may have been told partner-down since, and has its addresses then: an operator says it is dead, or brings it back."""
+    duo = normal(mclt="1m", lease="10m", last=103)
+    duo.given("s", 1)
+    assert duo.command("p", "maintenance-start").code == "ok"
+    duo.until(lambda: duo.state("p") == "paused", 10)
+    duo.run(2)
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.start("s")
+    duo.until(lambda: duo.state("s") == "recover-wait", 30)
+    duo.cut()
+    duo.run(35, 1)
+    told = duo.command("p", "maintenance-end")
+    assert (told.code, duo.state("p")) == ("refused", "paused")
+    assert "failoverctl partner-down fo" in told.message
+    duo.heal()
+    duo.run(10)
+    assert duo.command("p", "maintenance-end").code == "ok"
+    duo.until(lambda: duo.states() == ("normal", "normal"), 200)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_server_without_its_database_waits_also_when_it_meets_conflict_done(tls: bool) -> None:
+    duo = normal(mclt="1m", lease="10m", last=103, tls=tls)
+    duo.cut()
+    duo.run(35)
+    for name in ("p", "s"):
+        assert duo.command(name, "partner-down").code == "ok"
+    duo.heal()
+    duo.until(lambda: duo.state("p") == "conflict-done", 30)
+    duo.crash("p")
+    duo.run(2)
+    assert duo.command("s", "partner-down").code == "ok"
+    duo.run(130, 1)
+    held = alone(duo, "s")
+    assert len(held) == 4
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.start("p")
+    duo.start("s")
+    for mac in range(11, 51):
+        duo.run(1)
+        for name in ("p", "s"):
+            ack = duo.dora(name, mac)
+            assert ack is None or held.get(ack.yiaddr, 0) <= duo.now.wall, (name, duo.states())
+
+
+def test_what_a_lost_renewal_may_hold_rests_also_where_the_survivor_was_in_conflict_done() -> None:
+    duo = normal(mclt="1m", lease="10m", last=101)
+    x = duo.given("p", 1)
+    duo.run(2)
+    assert kind(duo.renew("p", 1, x)) == "ack"
+    duo.run(2)
+    duo.cut()
+    duo.run(35)
+    for name in ("p", "s"):
+        assert duo.command(name, "partner-down").code == "ok"
+    duo.heal()
+    duo.until(lambda: duo.state("p") == "conflict-done", 30)
+    duo.crash("p")
+    duo.run(2)
+    assert duo.command("s", "partner-down").code == "ok"
+    duo.run(500, 5)
+    assert kind(duo.renew("s", 1, x)) == "ack"
+    held_until = duo.lease("s", x).ends
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.start("p")
+    duo.start("s")
+    duo.run(5)
+    assert duo.lease("p", x).ends < held_until
+    assert duo.lease("p", x).not_before >= held_until
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_server_without_its_database_waits_also_when_its_partner_was_in_a_conflict(tls: bool) -> None:
+    """p in resolution-interrupted comes back while s has been in recover for a while, and says so once."""
+    duo = normal(mclt="1m", lease="10m", last=103, tls=tls)
+    duo.cut()
+    duo.run(35)
+    for name in ("p", "s"):
+        assert duo.command(name, "partner-down").code == "ok"
+    duo.heal()
+    duo.until(lambda: bool(duo._links))
+    kept(duo, "s", MessageType.UPDDONE)
+    duo.until(lambda: duo.state("p") == "potential-conflict", 10)
+    duo.cut()
+    duo.until(lambda: duo.state("p") == "resolution-interrupted", 90)
+    duo.hold_bytes = lambda who, data: False
+    duo.crash("p")
+    duo.heal()
+    duo.run(2)
+    assert duo.command("s", "partner-down").code == "ok"
+    duo.run(130, 1)
+    held = alone(duo, "s")
+    assert len(held) == 4
+    duo.crash("s")
+    duo.lose_database("s")
+    duo.start("s")
+    duo.run(20)
+    duo.start("p")
+    for mac in range(11, 51):
+        duo.run(1)
+        for name in ("p", "s"):
+            ack = duo.dora(name, mac)
+            assert ack is None or held.get(ack.yiaddr, 0) <= duo.now.wall, (name, duo.states())
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("old", ["p", "s"])
+def test_two_copies_of_different_age_end_no_lease_that_the_younger_holds(old: str, tls: bool) -> None:
+    """Both are put back: `old` to a copy of before the grants, the other to one of after them, when both had agreed."""
+    duo = normal(mclt="1m", lease="10m", last=139, tls=tls)
+    early = copy_of(duo.disks[old])
+    new = "s" if old == "p" else "p"
+    macs = range(1, 21)
+    given = {mac: duo.given(old, mac) for mac in macs}
+    duo.run(2)
+    assert all(kind(duo.renew(old, mac, x)) == "ack" for mac, x in given.items())
+    held_until = duo.now.wall + 599
+    duo.run(2)
+    assert all(duo.lease(new, x).acked > held_until for x in given.values())
+    late = copy_of(duo.disks[new])
+    duo.crash("p")
+    duo.crash("s")
+    duo.run(60, 1)
+    duo.disks[old], duo.disks[new] = early, late
+    duo.start("p", rollback="1")
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 200)
+    duo.run(2)
+    twice = set()
+    for mac in range(101, 141):
+        for name in ("p", "s"):
+            ack = duo.dora(name, mac)
+            if ack is not None and ack.yiaddr in given.values() and duo.now.wall < held_until:
+                twice.add((name, ack.yiaddr & 255))
+    naks = [mac for mac, x in given.items() if kind(duo.renew(new, mac, x)) != "ack"]
+    assert (twice, naks) == (set(), []), duo.now.wall
