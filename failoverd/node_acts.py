@@ -96,13 +96,13 @@ def maintenance_end(node: Node, endpoint: Endpoint, command: Command, now: Now) 
         said = ["the order is taken back, this server serves again"]
     elif endpoint.partner_lost_all and not endpoint.in_contact:
         return _refused(
-            "the partner lost its database, was recovering from this server when it was last heard, and is not there now. Start it, and"
+            "the partner lost its database, was recovering from this server when it was last heard, and is not in contact. Start it, and"
             f" try again. If it is dead: failoverctl partner-down {name}; addresses then wait for what it may have given and lost"
         )
     elif endpoint.partner_lost_all:
         said = [
             "the partner lost its database and recovers from this server: this server goes to partner-down, and renews its clients at once",
-            f"every address without a lease here waits {endpoint.rights(now).wait_mclt_s} s: the partner may have given it, and not know",
+            f"every address without a lease here waits at least {endpoint.rights(now).wait_mclt_s} s: the partner may have given it",
             "both are normal when the partner has recovered",
         ]
     elif state is S.PAUSED:

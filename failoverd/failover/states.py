@@ -176,11 +176,8 @@ _POTENTIAL_CONFLICT = _row(
 )
 _RESOLUTION_INTERRUPTED = _row(
     {
-        (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN, *CONFLICTING, S.RECOVER_WAIT): _move(
+        (S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN, *CONFLICTING, S.RECOVER, S.RECOVER_WAIT): _move(
             S.POTENTIAL_CONFLICT, "contact again, start over (draft-12 9.9)"
-        ),
-        (S.RECOVER,): _move(
-            S.RECOVER, "Deviation: dhcpd goes to potential-conflict, and nobody waits for what the other gave and has lost", "ours"
         ),
         (S.PAUSED,): _stay("it is away for a short while"),
         (S.SHUTDOWN,): _move(S.PARTNER_DOWN, "it says that it stops serving"),
@@ -191,13 +188,8 @@ _CONFLICT_DONE = _row(
     {
         (S.NORMAL,): _move(S.NORMAL, "it has our bindings, too (draft-12 9.10)"),
         (S.POTENTIAL_CONFLICT, S.RESOLUTION_INTERRUPTED): _stay("it sees our conflict-done and asks with UPDREQ"),
-        (S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN, S.CONFLICT_DONE): _move(
+        (S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN, S.RECOVER, S.CONFLICT_DONE): _move(
             S.POTENTIAL_CONFLICT, "Deviation: dhcpd's process ends; we start over, which each of these follows", "ours"
-        ),
-        (S.RECOVER,): _move(
-            S.RECOVER,
-            "Deviation: dhcpd's process ends; what it gave and has lost is waited for, and each takes the other's",
-            "ours",
         ),
         (S.PAUSED, S.RECOVER_WAIT): _stay("Deviation: dhcpd's process ends; it comes back to us by itself", "ours"),
         (S.SHUTDOWN,): _move(S.PARTNER_DOWN, "Deviation: dhcpd shuts itself down as well, and nobody serves", "ours"),
@@ -295,13 +287,19 @@ FROM_STARTUP: dict[tuple[ServerState, Peer], Cell] = {
 }
 """Where the row of the saved state differs in startup."""
 
+_HAS_LOST_ALL = _move(
+    S.PARTNER_DOWN,
+    "it has lost its database, and the conflict with it: it takes from us what we have; what it gave is waited for",
+    "ours",
+)
 AT_A_FAILOVERD: dict[tuple[ServerState, Peer], Cell] = {
-    (S.RECOVER, S.CONFLICT_DONE): _stay(
-        "our recover moves it here, where a dhcpd would exit: both take what the other has", "ours"
-    ),
+    (S.POTENTIAL_CONFLICT, S.RECOVER): _HAS_LOST_ALL,
+    (S.RESOLUTION_INTERRUPTED, S.RECOVER): _HAS_LOST_ALL,
+    (S.CONFLICT_DONE, S.RECOVER): _HAS_LOST_ALL,
+    (S.RECOVER, S.CONFLICT_DONE): _stay("our recover moves it to partner-down, where a dhcpd would exit", "ours"),
     (S.RECOVER_WAIT, S.CONFLICT_DONE): _stay("it stays until we report recover-done; the wait is kept (safety 14)", "ours"),
 }
-"""Where the row differs towards a partner that is no dhcpd."""
+"""Where the row differs towards a partner that is no dhcpd. What a partner lost, only a server with its own database can give it."""
 
 IGNORES_DUPLICATE: frozenset[ServerState] = frozenset({S.UNKNOWN, S.NORMAL, S.SHUTDOWN, S.PAUSED})
 """5.4 step A: own states in which a STATE equal to the recorded one is ignored; their rows stay anyway. Deviation: dhcpd has
@@ -319,9 +317,12 @@ def peer_state(number: int | None) -> Peer:
         return None
 
 
-def on_state(me: ServerState, peer: Peer, *, saved: ServerState, startup_flag: bool = False, dhcpd: bool = True) -> Cell:
+def on_state(
+    me: ServerState, peer: Peer, *, saved: ServerState, startup_flag: bool = False, dhcpd: bool = True, forgetful: bool = False
+) -> Cell:
     """The cell for a STATE from the partner, after the duplicate filter. `saved`: the state on disk, looked up when `me` is
-    startup. `startup_flag`: the partner's, which only partner-down honours (5.3). `dhcpd`: whether the partner is one."""
+    startup. `startup_flag`: the partner's, which only partner-down honours (5.3). `dhcpd`: whether the partner is one. `forgetful`: our
+    own database is not the earlier one."""
     row = saved if me is S.STARTUP else me
     if row is S.PARTNER_DOWN and startup_flag and peer is not None:
         cell = _stay("the partner has only just started, and will say what it makes of our partner-down")
@@ -329,7 +330,7 @@ def on_state(me: ServerState, peer: Peer, *, saved: ServerState, startup_flag: b
         cell = FROM_STARTUP.get((row, peer)) or ON_STATE[row, peer]
     else:
         cell = ON_STATE[row, peer]
-    if not dhcpd:
+    if not dhcpd and not (forgetful and peer is S.RECOVER):
         cell = AT_A_FAILOVERD.get((row, peer), cell)
     if me is S.STARTUP and cell.action in (Action.STAY, Action.UPDREQALL, Action.UPDREQ):
         return replace(cell, action=Action.MOVE, next=saved)

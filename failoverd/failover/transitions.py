@@ -16,7 +16,7 @@ from failoverd.failover.balance_table import GIVES, ON_TRIGGER, Asks, Trigger
 from failoverd.failover.dialect import EPOCHS
 from failoverd.failover.message import Message, OptionCode, ServerFlag, ServerState
 from failoverd.failover.standing import NAMES_WAIT_S
-from failoverd.failover.states import Action, Cell, Entry
+from failoverd.failover.states import Action, Cell, Entry, Peer
 from failoverd.leases.lease import BindingState
 from failoverd.ports import Kind, Now, Origin, Write
 
@@ -86,9 +86,7 @@ class Transitions(Agreement):
             if self._agree():
                 self.persist()
             return
-        cell = states.on_state(
-            me, peer, saved=record.state, startup_flag=bool(flags & ServerFlag.STARTUP), dhcpd=self.terms.partner_is_dhcpd
-        )
+        cell = self._cell(me, peer, startup_flag=bool(flags & ServerFlag.STARTUP))
         cell, why = self._ruled_by_epoch(cell, peer)
         if cell.note:
             self.house.note(cell.note, now, subject=self.terms.name, detail=peer.words if peer is not None else str(flags))
@@ -135,6 +133,10 @@ class Transitions(Agreement):
             self.balance(Trigger.PARTNER_NORMAL, now)
         if self._agree():
             self.persist()
+
+    def _cell(self, me: ServerState, peer: Peer, *, startup_flag: bool) -> Cell:
+        dhcpd, saved = self.terms.partner_is_dhcpd, self.record.state
+        return states.on_state(me, peer, saved=saved, startup_flag=startup_flag, dhcpd=dhcpd, forgetful=self._forgetful)
 
     def _told_first(self, cell: Cell, peer: ServerState) -> Cell:
         """Out of partner-down only when the partner, which has recovered, knows all that we gave until now: its own free addresses are

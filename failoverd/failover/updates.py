@@ -174,7 +174,7 @@ class Updates(UpdateQueue):
             ruled=ruled,
             confirmed=self.house.table.confirmed(binding.address),
             outdated=rights.outdated,
-            both_outdated=rights.outdated and self.record.partner_state in RECOVERING,
+            recovers=self.record.partner_state in RECOVERING,
         )
         return None if verdict.accept else (verdict.reject, verdict.text)
 

@@ -10,13 +10,15 @@ S = ServerState
 KNOWS_ITS_HALF = frozenset({S.NORMAL, S.COMMUNICATIONS_INTERRUPTED, S.PARTNER_DOWN})
 """States from which partner-down may use our own free addresses at once: the partner was not in partner-down, as far as we know."""
 
+ROUNDED_S = 1  # stamps are whole seconds, rounded down: a client's lease ends up to a second later
+
 
 def recover_until(record: RelationshipRecord, boot: BootFacts, partner_is_dhcpd: bool, wall: float) -> tuple[int, bool]:
     """safety.md 14 and 16: MCLT after the last moment at which this server may have granted anything (UTC seconds); and whether this
     is the long wait of two empty databases that nobody has attested. What the partner granted and we confirmed lasted longer than the
     longest lease by what our clock was behind, and nobody knows what that was (safety.md 10; simulator, seed empty1071)."""
     recovers_too = record.partner_state in (S.RECOVER, S.RECOVER_DONE, S.RECOVER_WAIT)
-    mclt = max(record.wait_mclt_s, record.mclt_s)
+    mclt = max(record.wait_mclt_s, record.mclt_s) + ROUNDED_S
     if record.virgin_database and recovers_too:
         served = record.operated + mclt if record.operated else 0  # told partner-down, it granted without its database, too
         if record.new_pair or partner_is_dhcpd:

@@ -124,7 +124,7 @@ def judge(
     ruled: bool = False,
     confirmed: int = 0,
     outdated: bool = False,
-    both_outdated: bool = False,
+    recovers: bool = False,
     starts: int = 0,
 ) -> Verdict:
     """Judge one BNDUPD for `lease` (6.3 steps 4 to 10; 1 to 3 are the caller's). Times UTC seconds, an absent one 0.
@@ -134,8 +134,8 @@ def judge(
     is the one whose clock is ahead, and a failoverd partner has waited that slack already. `resolving`: we are in conflict resolution.
     `ruled`: the partner, the primary, has judged already. `confirmed`: when we last acknowledged what remains of the lease without a
     write, 0 for never. `outdated`: our database is an earlier copy: what the partner had acked it has seen past, and
-    its later word is taken, whatever our record says (safety.md 15). `both_outdated`: so may the partner's be, and the older one: then
-    the later of the two words stands. `starts`: when the told state began, 0 towards a dhcpd.
+    its later word is taken, whatever our record says (safety.md 15). `recovers`: the partner does, and may tell from an earlier
+    copy of its own: that ends or takes over no running lease that was given later. `starts`: when the told state began, 0 towards a dhcpd.
     """
     try:
         told = BindingState(state)
@@ -143,11 +143,12 @@ def judge(
         return Verdict(False, MISC, f"{_dotted(lease.address)}: binding status {state} is unknown")
     # Crossed: the partner judges by the duel, and nobody's lease hangs on what it told.
     crossed = announced is not None and told is not ACTIVE
-    # What the partner took from us it tells without a client-last-transaction-time; its state began after the copy was made.
     latest = max(lease.cltt, lease.partner_cltt)
-    older = max(cltt, starts) < latest if told is ACTIVE else max(cltt, starts) <= latest + slack_s
-    if both_outdated and older and lease.state is ACTIVE and lease.ends + slack_s > now:
+    # By two clocks: what ends a lease by itself errs to the later side; what its client did to it came after the grant.
+    margin = slack_s if told in (FREE, BACKUP, EXPIRED, RESET) else -1
+    if recovers and lease.state is ACTIVE and lease.ends + slack_s > now and max(cltt, starts) <= latest + margin:
         return Verdict(False, LESS_CRITICAL, "the lease was given later than that")
+    # What the partner took from us it tells without a client-last-transaction-time; its state began after the copy was made.
     if outdated and not crossed and (not lease.owed or max(cltt, starts) > latest):
         return _client(told, hw, client_id) or Verdict(True)
     ahead_of = now + min(slack_s, LONGEST_SLACK_S)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from failoverd.ports import Reply
+from failoverd.ports import Kind, Reply
 from failoverd.sim.host_clock import CLOCKS_DIFFER_S
 from failoverd.sim.server import Server
 from failoverd.sim.strikes_host import HostStrike
@@ -107,8 +107,8 @@ class TypedStrike(HostStrike):
 
     def _fell(self, t: float, server: Server, untrue: bool, relationship: str) -> None:
         """Before its answer was seen: what its disk says of it holds, and it may have left recover-wait already (seed 15509)."""
-        records = [json.loads(record) for record in server.disk.stored().relationships]
-        if any(record.get("new_pair") and record.get("name") == relationship for record in records):
+        record = server.disk.copy()[0].get((Kind.RELATIONSHIP, relationship.encode()))
+        if record is not None and json.loads(record)["new_pair"]:
             self.world.trace.add(Stated(t, server.name, PAIR_INIT, untrue))
 
 

@@ -88,6 +88,7 @@ def test_a_server_without_its_database_waits_also_when_it_meets_conflict_done(tl
         for name in ("p", "s"):
             ack = duo.dora(name, mac)
             assert ack is None or held.get(ack.yiaddr, 0) <= duo.now.wall, (name, duo.states())
+    duo.until(lambda: duo.states() == ("normal", "normal"), 60)
 
 
 def test_what_a_lost_renewal_may_hold_rests_also_where_the_survivor_was_in_conflict_done() -> None:
@@ -115,6 +116,7 @@ def test_what_a_lost_renewal_may_hold_rests_also_where_the_survivor_was_in_confl
     duo.run(5)
     assert duo.lease("p", x).ends < held_until
     assert duo.lease("p", x).not_before >= held_until
+    duo.until(lambda: duo.states() == ("normal", "normal"), 100)
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -149,6 +151,7 @@ def test_a_server_without_its_database_waits_also_when_its_partner_was_in_a_conf
         for name in ("p", "s"):
             ack = duo.dora(name, mac)
             assert ack is None or held.get(ack.yiaddr, 0) <= duo.now.wall, (name, duo.states())
+    duo.until(lambda: duo.states() == ("normal", "normal"), 60)
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -182,3 +185,74 @@ def test_two_copies_of_different_age_end_no_lease_that_the_younger_holds(old: st
                 twice.add((name, ack.yiaddr & 255))
     naks = [mac for mac, x in given.items() if kind(duo.renew(new, mac, x)) != "ack"]
     assert (twice, naks) == (set(), []), duo.now.wall
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("met", ["conflict-done", "resolution-interrupted"])
+def test_an_old_copy_takes_no_running_lease_from_a_survivor_that_follows_it_into_recover(met: str, tls: bool) -> None:
+    duo = normal(mclt="1m", lease="10m", last=179, tls=tls)  # .100 to .179
+    before = {mac: duo.given("s", mac) for mac in range(1, 6)}
+    duo.run(2)
+    early = copy_of(duo.disks["s"])
+    duo.run(700, 1)  # those have ended, and every address goes to somebody else, twice acknowledged
+    held: dict[int, int] = {}
+    for mac in range(101, 181):
+        ack = next(ack for ack in (duo.dora("p", mac), duo.dora("s", mac)) if kind(ack) == "ack")
+        held[mac] = ack.yiaddr
+    duo.run(2)
+    assert all(kind(duo.renew("p", mac, x)) == "ack" for mac, x in held.items())
+    until = duo.now.wall + 599
+    duo.run(3)
+    duo.cut()
+    duo.run(35, 1)
+    for name in ("p", "s"):
+        assert duo.command(name, "partner-down").code == "ok"
+    duo.heal()
+    if met == "resolution-interrupted":
+        duo.until(lambda: bool(duo._links))
+        kept(duo, "s", MessageType.UPDDONE)
+        duo.until(lambda: duo.state("p") == "potential-conflict", 10)
+        duo.cut()
+    duo.until(lambda: duo.state("p") == met, 90)
+    duo.crash("s")
+    duo.hold_bytes = lambda who, data: False
+    duo.heal()
+    duo.disks["s"] = early
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 200)
+    duo.run(1)
+    assert duo.now.wall < until
+    twice = [x & 255 for mac, x in before.items() if kind(duo.renew("p", mac, x)) == "ack"]  # a client of before comes back
+    lost = [mac for mac, x in held.items() if kind(duo.renew("p", mac, x)) != "ack"]
+    assert (twice, lost) == ([], [])
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("p_recovers", [False, True])
+def test_what_an_old_copy_still_owes_takes_no_running_lease(p_recovers: bool, tls: bool) -> None:
+    """s gave x behind a cut, and was copied; p was told, x ended, and p gave it to another. The copy does not know that x was told."""
+    duo = normal(mclt="1m", lease="10m", last=101, tls=tls)
+    duo.cut()
+    duo.run(35, 1)
+    x = duo.given("s", 1)
+    duo.run(1)
+    early = copy_of(duo.disks["s"])
+    duo.heal()
+    duo.until(lambda: duo.states() == ("normal", "normal"), 60)
+    duo.run(200, 1)
+    acks = [ack for mac in (2, 3) for name in ("p", "s") if kind(ack := duo.dora(name, mac)) == "ack"]
+    assert x in [ack.yiaddr for ack in acks if ack is not None]
+    duo.run(2)
+    holder = 2 if duo.lease("p", x).hw.endswith(bytes([2])) else 3
+    assert kind(duo.renew("p", holder, x)) == "ack"
+    duo.run(2)
+    if p_recovers:
+        assert duo.command("p", "recover").code == "ok"
+        duo.run(2)
+    duo.crash("s")
+    duo.disks["s"] = early
+    duo.start("s", rollback="1")
+    duo.until(lambda: duo.states() == ("normal", "normal"), 200)
+    assert duo.lease("p", x).hw.endswith(bytes([holder]))
+    assert kind(duo.renew("p", 1, x)) != "ack"
+    assert kind(duo.renew("p", holder, x)) == "ack"

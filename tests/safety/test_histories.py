@@ -681,8 +681,8 @@ def test_two_that_recover_wait_for_what_one_of_them_granted_without_its_database
     two empty databases, whose wait from the boot was long over, and s served at once, 0.3 s after its last DHCPACK (simulator: 1071)."""
     record = RelationshipRecord("fo", ServerState.RECOVER, partner_state=ServerState.RECOVER, operated=5000, mclt_s=600)
     boot = BootFacts(1000.0, 0.0, False, 3600)
-    assert waits.recover_until(record, boot, False, 5001.0)[0] == 5600
-    assert waits.recover_until(record, boot, True, 5001.0)[0] == 5600
+    assert waits.recover_until(record, boot, False, 5001.0)[0] == 5601  # 5000 is rounded down
+    assert waits.recover_until(record, boot, True, 5001.0)[0] == 5601
     assert waits.recover_until(replace(record, operated=0), boot, True, 5001.0)[0] == 5001
 
 

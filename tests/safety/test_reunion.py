@@ -517,7 +517,7 @@ def test_an_earlier_copy_recovers_out_of_a_conflict_too() -> None:
     duo.until(lambda: duo.state("p") == "resolution-interrupted", 60)
     duo.disks["s"] = backup
     duo.start("s", rollback="1")
-    duo.until(lambda: duo.state("p") == "recover", 10)
+    duo.until(lambda: duo.state("p") == "partner-down", 10)
     duo.run(2)
     assert duo.lease("p", x).not_before > duo.now.wall
     duo.until(lambda: duo.states() == ("normal", "normal"), 200)
