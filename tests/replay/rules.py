@@ -101,6 +101,14 @@ def _recover_wait(d: Difference, facts: Facts) -> bool:
     return d.subject == "states" or (d.at >= since and ((_dialogue(d) and told) or (_update(d) and not d.ours)))
 
 
+def _recover_wait_rounded(d: Difference, facts: Facts) -> bool:
+    """The last step of the recording: its partner said normal at once, when ours had a second to wait."""
+    recorded, played = facts.compared.recorded_states, facts.compared.played.states
+    if recorded[-3:] != ["recover-wait", "recover-done", "normal"] or played != recorded[:-1]:
+        return False
+    return d.subject == "states" or (_dialogue(d) and (d.recorded, d.ours) == ("STATE normal", ""))
+
+
 def _next_address(d: Difference, facts: Facts) -> bool:
     """The ping of the address that it was to get was answered, or had been: then dhcpd had pinged that, or the next."""
     return _client(d) and d.recorded == "silence" and d.ours.startswith("offer") and facts.abandoned_at(d.at)
@@ -262,6 +270,12 @@ RULES = (
         "Recover-wait ends MCLT after the last moment at which it may have granted anything (safety 14). dhcpd counts from the start of its"
         " last state and skips the wait; the recorded partner went on with a server that was there at once.",
         _recover_wait,
+    ),
+    Rule(
+        "recover-wait-rounded-up",
+        "Stamps are whole seconds, rounded down, so recover-wait lasts a second longer than MCLT. The recorded partner said normal in that"
+        " second, to a server that was there at once.",
+        _recover_wait_rounded,
     ),
     Rule(
         "next-address-at-once",
