@@ -19,6 +19,7 @@ import dns.rdatatype
 import dns.zone
 import pytest
 
+from failoverd.ddns.rows import Row
 from failoverd.ddns.zone import DnsPlan, Zone
 from failoverd.leases.lease import BindingState
 from failoverd.shell.dns import DnsClient
@@ -78,7 +79,11 @@ async def histories(live: Live, zones: Callable[[], list[set[RECORD]]]) -> None:
     live.change(lease(30, 1, one, BindingState.RELEASED))
     live.change(lease(20, 4, two, BindingState.EXPIRED))
     await say({})
-    assert live.stored == {}
+    rows = [Row.from_json(text) for text in live.stored.values()]
+    if all(answer.copies == 1 for answer in live.answers):
+        assert rows == []
+    # A master that took longer than a copy of a message waits may apply the other copy yet: that is remembered, and nothing else.
+    assert all(row.ghosts and not row.want and not row.known() for row in rows), rows
     await live.client.close()
 
 
