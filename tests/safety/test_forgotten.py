@@ -7,13 +7,28 @@ import pytest
 
 from failoverd.failover.message import MessageType
 from tests.pair.duo import Duo, kind, lease_s, normal
-from tests.safety.test_reunion import copy_of, kept
+from tests.safety.test_reunion import copy_of, declared_apart, kept, renewed_at_p
 
 
-def alone(duo: Duo, name: str) -> dict[int, float]:
-    """What a server in partner-down gives to four clients, and until when each holds it."""
+def given_alone_and_lost(duo: Duo, name: str) -> dict[int, float]:
+    """What a server in partner-down gives to four clients before it falls and its database is lost, and until when each holds it."""
+    assert duo.command(name, "partner-down").code == "ok"
+    duo.run(130, 1)
     acks = [duo.dora(name, mac) for mac in range(1, 5)]
-    return {ack.yiaddr: duo.now.wall + lease_s(ack) for ack in acks if ack is not None}
+    held = {ack.yiaddr: duo.now.wall + lease_s(ack) for ack in acks if ack is not None}
+    assert len(held) == 4
+    duo.crash(name)
+    duo.lose_database(name)
+    return held
+
+
+def nobody_elses(duo: Duo, held: dict[int, float], *names: str) -> None:
+    """Forty strangers ask these servers: none gets what another client holds."""
+    for mac in range(11, 51):
+        duo.run(1)
+        for name in names:
+            ack = duo.dora(name, mac)
+            assert ack is None or held.get(ack.yiaddr, 0) <= duo.now.wall, (name, duo.states())
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -26,20 +41,12 @@ def test_a_server_in_maintenance_waits_for_what_its_partner_gave_in_partner_down
     duo.run(2)
     duo.crash(out)
     duo.run(5)
-    assert duo.command(other, "partner-down").code == "ok"
-    duo.run(130, 1)
-    held = alone(duo, other)
-    assert len(held) == 4
-    duo.crash(other)
-    duo.lose_database(other)
+    held = given_alone_and_lost(duo, other)
     duo.start(other)
     duo.start(out)
     duo.until(lambda: duo.state(other) == "recover-wait", 10)
     assert duo.command(out, "maintenance-end").code == "ok"
-    for mac in range(11, 51):
-        duo.run(1)
-        ack = duo.dora(out, mac)
-        assert ack is None or held.get(ack.yiaddr, 0) <= duo.now.wall, duo.states()
+    nobody_elses(duo, held, out)
 
 
 def test_a_server_in_maintenance_that_heard_its_partner_recover_declares_nothing_behind_a_cut() -> None:
@@ -67,41 +74,21 @@ def test_a_server_in_maintenance_that_heard_its_partner_recover_declares_nothing
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_server_without_its_database_waits_also_when_it_meets_conflict_done(tls: bool) -> None:
     duo = normal(mclt="1m", lease="10m", last=103, tls=tls)
-    duo.cut()
-    duo.run(35)
-    for name in ("p", "s"):
-        assert duo.command(name, "partner-down").code == "ok"
-    duo.heal()
+    declared_apart(duo)
     duo.until(lambda: duo.state("p") == "conflict-done", 30)
     duo.crash("p")
     duo.run(2)
-    assert duo.command("s", "partner-down").code == "ok"
-    duo.run(130, 1)
-    held = alone(duo, "s")
-    assert len(held) == 4
-    duo.crash("s")
-    duo.lose_database("s")
+    held = given_alone_and_lost(duo, "s")
     duo.start("p")
     duo.start("s")
-    for mac in range(11, 51):
-        duo.run(1)
-        for name in ("p", "s"):
-            ack = duo.dora(name, mac)
-            assert ack is None or held.get(ack.yiaddr, 0) <= duo.now.wall, (name, duo.states())
+    nobody_elses(duo, held, "p", "s")
     duo.until(lambda: duo.states() == ("normal", "normal"), 60)
 
 
 def test_what_a_lost_renewal_may_hold_rests_also_where_the_survivor_was_in_conflict_done() -> None:
     duo = normal(mclt="1m", lease="10m", last=101)
-    x = duo.given("p", 1)
-    duo.run(2)
-    assert kind(duo.renew("p", 1, x)) == "ack"
-    duo.run(2)
-    duo.cut()
-    duo.run(35)
-    for name in ("p", "s"):
-        assert duo.command(name, "partner-down").code == "ok"
-    duo.heal()
+    x = renewed_at_p(duo)
+    declared_apart(duo)
     duo.until(lambda: duo.state("p") == "conflict-done", 30)
     duo.crash("p")
     duo.run(2)
@@ -123,11 +110,7 @@ def test_what_a_lost_renewal_may_hold_rests_also_where_the_survivor_was_in_confl
 def test_a_server_without_its_database_waits_also_when_its_partner_was_in_a_conflict(tls: bool) -> None:
     """p in resolution-interrupted comes back while s has been in recover for a while, and says so once."""
     duo = normal(mclt="1m", lease="10m", last=103, tls=tls)
-    duo.cut()
-    duo.run(35)
-    for name in ("p", "s"):
-        assert duo.command(name, "partner-down").code == "ok"
-    duo.heal()
+    declared_apart(duo)
     duo.until(lambda: bool(duo._links))
     kept(duo, "s", MessageType.UPDDONE)
     duo.until(lambda: duo.state("p") == "potential-conflict", 10)
@@ -137,20 +120,11 @@ def test_a_server_without_its_database_waits_also_when_its_partner_was_in_a_conf
     duo.crash("p")
     duo.heal()
     duo.run(2)
-    assert duo.command("s", "partner-down").code == "ok"
-    duo.run(130, 1)
-    held = alone(duo, "s")
-    assert len(held) == 4
-    duo.crash("s")
-    duo.lose_database("s")
+    held = given_alone_and_lost(duo, "s")
     duo.start("s")
     duo.run(20)
     duo.start("p")
-    for mac in range(11, 51):
-        duo.run(1)
-        for name in ("p", "s"):
-            ack = duo.dora(name, mac)
-            assert ack is None or held.get(ack.yiaddr, 0) <= duo.now.wall, (name, duo.states())
+    nobody_elses(duo, held, "p", "s")
     duo.until(lambda: duo.states() == ("normal", "normal"), 60)
 
 
@@ -189,7 +163,7 @@ def test_two_copies_of_different_age_end_no_lease_that_the_younger_holds(old: st
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("met", ["conflict-done", "resolution-interrupted"])
-def test_an_old_copy_takes_no_running_lease_from_a_survivor_that_follows_it_into_recover(met: str, tls: bool) -> None:
+def test_an_old_copy_takes_no_running_lease_from_a_survivor_of_a_conflict(met: str, tls: bool) -> None:
     duo = normal(mclt="1m", lease="10m", last=179, tls=tls)  # .100 to .179
     before = {mac: duo.given("s", mac) for mac in range(1, 6)}
     duo.run(2)
@@ -203,11 +177,7 @@ def test_an_old_copy_takes_no_running_lease_from_a_survivor_that_follows_it_into
     assert all(kind(duo.renew("p", mac, x)) == "ack" for mac, x in held.items())
     until = duo.now.wall + 599
     duo.run(3)
-    duo.cut()
-    duo.run(35, 1)
-    for name in ("p", "s"):
-        assert duo.command(name, "partner-down").code == "ok"
-    duo.heal()
+    declared_apart(duo)
     if met == "resolution-interrupted":
         duo.until(lambda: bool(duo._links))
         kept(duo, "s", MessageType.UPDDONE)

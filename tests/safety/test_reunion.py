@@ -56,6 +56,24 @@ def kept(duo: Duo, sender: str, begins: MessageType | None = None) -> Callable[[
     return release
 
 
+def declared_apart(duo: Duo) -> None:
+    """Behind a cut each server is told that the other is down; then they meet, in a conflict."""
+    duo.cut()
+    duo.run(35)
+    for name in ("p", "s"):
+        assert duo.command(name, "partner-down").code == "ok"
+    duo.heal()
+
+
+def renewed_at_p(duo: Duo) -> int:
+    """The address of client 1, whose first lease, of MCLT, p has renewed in full; s has acked that."""
+    address = duo.given("p", 1)
+    duo.run(2)
+    assert kind(duo.renew("p", 1, address)) == "ack"
+    duo.run(2)
+    return address
+
+
 def test_what_was_known_before_the_loss_and_is_told_again_ends_no_rest() -> None:
     """Seed 10163. Behind a cut s renewed x twice and was put back to a backup of between: it told the first renewal, p took that for the
     client's own and gave x away when it had ended there, while the client held it by the second."""
@@ -196,10 +214,7 @@ def test_what_ended_at_the_partner_rests_where_its_renewal_was_forgotten() -> No
     """Seed 18091. p renewed x alone, and forgot it with its database; s ended x meanwhile, told p so, and kept x resting. p did not, and
     gave x away."""
     duo = normal(mclt="1m", lease="10m", last=101)
-    x = duo.given("p", 1)
-    duo.run(2)
-    assert kind(duo.renew("p", 1, x)) == "ack"
-    duo.run(2)
+    x = renewed_at_p(duo)
     backup = copy_of(duo.disks["p"])
     duo.cut()
     duo.run(500, 5)
@@ -221,10 +236,7 @@ def test_what_a_lost_renewal_may_hold_rests_also_where_both_recover(away_s: int,
     """Seed 18657. s renewed x in partner-down, and forgot it with its database; p, which had come back in recover, did not let x rest when
     s was in recover, too, ended it by what both knew, and gave it away."""
     duo = normal(mclt="1m", lease="10m", last=101)
-    x = duo.given("p", 1)
-    duo.run(2)
-    assert kind(duo.renew("p", 1, x)) == "ack"
-    duo.run(2)
+    x = renewed_at_p(duo)
     duo.crash("p")
     duo.run(2)
     assert duo.command("s", "partner-down").code == "ok"
@@ -503,11 +515,7 @@ def test_an_earlier_copy_recovers_out_of_a_conflict_too() -> None:
     p was not told that anything was forgotten, and gave an address of those renewals away."""
     duo = normal(mclt="1m", lease="10m", last=103)
     x = duo.given("s", 1)
-    duo.cut()
-    duo.run(35)
-    for name in ("p", "s"):
-        assert duo.command(name, "partner-down").code == "ok"
-    duo.heal()
+    declared_apart(duo)
     duo.until(lambda: bool(duo._links))
     kept(duo, "s", MessageType.BNDACK)
     duo.until(lambda: duo.states() == ("potential-conflict", "potential-conflict"), 10)
